@@ -1,0 +1,146 @@
+"""Configuration: read from ``CHM_*`` variables once, typed, refused when it cannot work.
+
+Every variable may also be given as ``NAME_FILE``, the path of a file that holds the value, so that secrets need
+not stand in the environment. Behaviour depends on the values alone, never on the name of an environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+T = TypeVar("T")
+
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+MIN_SECRET_KEY_LENGTH = 32
+
+
+class ConfigError(Exception):
+    """The configuration cannot work. The message names the variable and says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything CHM can be told from outside. Secrets are kept out of ``repr``."""
+
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    allowed_hosts: tuple[str, ...] = LOOPBACK_HOSTS
+    partner_api_base_url: str | None = None
+    partner_api_token: str | None = field(default=None, repr=False)
+    partner_api_platforms: tuple[str, ...] = ("vendor_api",)
+    http_connect_timeout_seconds: float = 5.0
+    http_timeout_seconds: float = 30.0
+    http_max_retries: int = 3
+    http_backoff_seconds: float = 0.5
+    http_max_response_bytes: int = 32 * 1024 * 1024
+    partner_page_size: int = 500
+    max_request_bytes: int = 16 * 1024 * 1024
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Config:
+        """Read the configuration from ``environ`` (default: the process's environment).
+
+        Raises:
+            ConfigError: a required variable is missing, a value cannot be read, or a ``*_FILE`` cannot be opened.
+        """
+        read = _Reader(os.environ if environ is None else environ)
+        return cls(
+            database_url=_database_url(read.required("CHM_DATABASE_URL")),
+            redis_url=_redis_url(read.required("CHM_REDIS_URL")),
+            secret_key=_secret_key(read.required("CHM_SECRET_KEY")),
+            allowed_hosts=read.list("CHM_ALLOWED_HOSTS", default=LOOPBACK_HOSTS),
+            partner_api_base_url=_http_url(read.text("CHM_PARTNER_API_BASE_URL")),
+            partner_api_token=read.text("CHM_PARTNER_API_TOKEN"),
+            partner_api_platforms=read.list("CHM_PARTNER_API_PLATFORMS", default=("vendor_api",)),
+            http_connect_timeout_seconds=read.number("CHM_HTTP_CONNECT_TIMEOUT_SECONDS", float, 5.0, above=0),
+            http_timeout_seconds=read.number("CHM_HTTP_TIMEOUT_SECONDS", float, 30.0, above=0),
+            http_max_retries=read.number("CHM_HTTP_MAX_RETRIES", int, 3, above=-1),
+            http_backoff_seconds=read.number("CHM_HTTP_BACKOFF_SECONDS", float, 0.5, above=-1),
+            http_max_response_bytes=read.number("CHM_HTTP_MAX_RESPONSE_BYTES", int, 32 * 1024 * 1024, above=0),
+            partner_page_size=read.number("CHM_PARTNER_PAGE_SIZE", int, 500, above=0),
+            max_request_bytes=read.number("CHM_MAX_REQUEST_BYTES", int, 16 * 1024 * 1024, above=0),
+        )
+
+
+class _Reader:
+    """Looks a variable up, by value or by ``*_FILE``, and names it in every complaint."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def text(self, name: str) -> str | None:
+        path = self._environ.get(f"{name}_FILE")
+        if path:
+            if self._environ.get(name):
+                raise ConfigError(f"{name} and {name}_FILE are both set. Keep one of them.")
+            try:
+                return Path(path).read_text(encoding="utf-8").strip() or None
+            except OSError as err:
+                raise ConfigError(f"{name}_FILE: cannot read {path}: {err.strerror}.") from None
+        return self._environ.get(name, "").strip() or None
+
+    def required(self, name: str) -> str:
+        value = self.text(name)
+        if value is None:
+            raise ConfigError(f"{name} is not set. Set it, or {name}_FILE to a file that holds it (see .env.example).")
+        return value
+
+    def list(self, name: str, *, default: tuple[str, ...]) -> tuple[str, ...]:
+        value = self.text(name)
+        if value is None:
+            return default
+        return tuple(part.strip().lower() for part in value.split(",") if part.strip())
+
+    def number(self, name: str, convert: Callable[[str], T], default: T, *, above: float) -> T:
+        value = self.text(name)
+        if value is None:
+            return default
+        try:
+            number = convert(value)
+            in_range = above < float(number) < float("inf")  # type: ignore[arg-type]
+        except ValueError:
+            in_range = False
+        if not in_range:
+            kind = "a whole number" if convert is int else "a number"
+            raise ConfigError(f"{name} must be {kind} greater than {above:g}, not {value!r}.")
+        return number
+
+
+def _database_url(value: str) -> str:
+    """Accept ``postgresql://`` too: SQLAlchemy would take it for psycopg2, which is not installed."""
+    try:
+        url = make_url(value)
+    except ArgumentError:
+        raise ConfigError("CHM_DATABASE_URL is not an address like postgresql://user@host/database.") from None
+    if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise ConfigError(f"CHM_DATABASE_URL must start with postgresql://, not {url.drivername}://.")
+    return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+def _redis_url(value: str) -> str:
+    if not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ConfigError("CHM_REDIS_URL must start with redis://, rediss:// or unix://.")
+    return value
+
+
+def _secret_key(value: str) -> str:
+    if len(value) < MIN_SECRET_KEY_LENGTH:
+        raise ConfigError(
+            f"CHM_SECRET_KEY needs at least {MIN_SECRET_KEY_LENGTH} characters. Make one with: "
+            "python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+        )
+    return value
+
+
+def _http_url(value: str | None) -> str | None:
+    if value is not None and not value.startswith(("http://", "https://")):
+        raise ConfigError("CHM_PARTNER_API_BASE_URL must start with http:// or https://.")
+    return value.rstrip("/") if value else None
