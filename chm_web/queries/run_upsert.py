@@ -1,0 +1,148 @@
+"""The bulk write of runs: stage by COPY, then one statement that holds the whole write rule.
+
+``t`` is the row that stands, ``e`` the record that arrives. ``last(x)`` is the latest moment that x knows of:
+
+1. Re-run: ``e.attempt_at > last(t)``: e replaces the row whole, nulls included.
+2. Stale: else ``t.attempt_at > last(e)``: e changes nothing.
+3. Same attempt: status, finished_at and source_updated_at come together from the greater key; every other field
+   merges by an operation that is free of order (least, greatest, longest). A null never wins.
+4. The duration is the difference of the two times where both are known, else the greatest given.
+5. Nothing is written unless the result differs from the row.
+"""
+
+from __future__ import annotations
+
+STAGE = "chm_run_stage"
+
+# Columns of the stage with the type COPY sends them as; the stage's own types are those of ``runs``. A status goes as
+# the bytes of its label, a payload as the bytes of jsonb's binary form: neither needs a dumper of its own.
+STAGE_COLUMNS = {
+    "round": "int4",
+    "id": "uuid",
+    "pipeline_id": "uuid",
+    "external_run_id": "text",
+    "status": "text",
+    "started_at": "timestamptz",
+    "finished_at": "timestamptz",
+    "duration_seconds": "float8",
+    "rows_processed": "int8",
+    "error_message": "text",
+    "status_reason": "text",
+    "payload": "bytea",
+    "attempt_at": "timestamptz",
+    "source_updated_at": "timestamptz",
+    "updated_by": "text",
+}
+
+_KEY = ("pipeline_id", "external_run_id")
+# What a record says of a run, and what the write rule merges.
+FACTS = tuple(name for name in STAGE_COLUMNS if name not in ("round", "id", *_KEY, "updated_by"))
+
+CREATE_STAGE = f"""
+    CREATE TEMP TABLE IF NOT EXISTS {STAGE} AS
+    SELECT 0::int4 AS round, {", ".join(name for name in STAGE_COLUMNS if name != "round")}
+    FROM runs WITH NO DATA
+"""
+
+CLEAR_STAGE = f"DELETE FROM {STAGE}"
+
+JSONB_VERSION = b"\x01"
+"""What jsonb's binary form begins with, before the JSON text."""
+
+COPY_STAGE = f"COPY {STAGE} ({', '.join(STAGE_COLUMNS)}) FROM STDIN (FORMAT binary)"
+
+
+def _last(x: str) -> str:
+    return f"coalesce({x}.finished_at, {x}.started_at, {x}.attempt_at)"
+
+
+def _key(x: str) -> str:
+    """What decides between two reports of one attempt. The status enum is ordered by who wins a tie."""
+    return (
+        f"({x}.status <> 'running', coalesce({x}.finished_at, '-infinity'), "
+        f"coalesce({x}.source_updated_at, '-infinity'), {x}.status)"
+    )
+
+
+def _greater_text(t: str, e: str, name: str) -> str:
+    """The longer of two texts, then the greater; bytewise, so that no collation can change the answer."""
+    mine, theirs = f"{t}.{name}::text", f"{e}.{name}::text"
+    return (
+        f"CASE WHEN {e}.{name} IS NULL THEN {t}.{name} WHEN {t}.{name} IS NULL THEN {e}.{name} "
+        f'WHEN (length({theirs}), {theirs} COLLATE "C") > (length({mine}), {mine} COLLATE "C") '
+        f"THEN {e}.{name} ELSE {t}.{name} END"
+    )
+
+
+def _same_attempt(t: str, e: str) -> dict[str, str]:
+    """Rule 3 and 4: the merge of two reports of one attempt, a SQL expression a column."""
+    e_wins = f"{_key(e)} > {_key(t)}"
+    merged = {
+        name: f"CASE WHEN {e_wins} THEN {e}.{name} ELSE {t}.{name} END"
+        for name in ("status", "finished_at", "source_updated_at")
+    }
+    merged["started_at"] = f"LEAST({t}.started_at, {e}.started_at)"
+    merged |= {name: f"GREATEST({t}.{name}, {e}.{name})" for name in ("attempt_at", "rows_processed")}
+    merged |= {name: _greater_text(t, e, name) for name in ("error_message", "status_reason", "payload")}
+    # Two reports may disagree so far that the run ends before it starts: then it took no time, not less.
+    merged["duration_seconds"] = (
+        f"coalesce(GREATEST(0, extract(epoch FROM ({merged['finished_at']}) - {merged['started_at']}))::float8, "
+        f"GREATEST({t}.duration_seconds, {e}.duration_seconds))"
+    )
+    return merged
+
+
+def _merge(t: str, e: str) -> tuple[dict[str, str], str]:
+    """The result of the write rule, an expression a column, and the condition under which anything changes."""
+    rerun = f"coalesce({e}.attempt_at > {_last(t)}, false)"
+    stale = f"coalesce({t}.attempt_at > {_last(e)}, false)"
+    same = _same_attempt(t, e)
+    result = {name: f"CASE WHEN {rerun} THEN {e}.{name} ELSE {same[name]} END" for name in FACTS}
+    # jsonb calls 1 and 1.0 equal, but the merge orders payloads by their text: compare what is ordered.
+    differs = " OR ".join(
+        f"({result[name]})::text IS DISTINCT FROM {t}.{name}::text"
+        if name == "payload"
+        else f"({result[name]}) IS DISTINCT FROM {t}.{name}"
+        for name in FACTS
+    )
+    return result, f"({rerun} OR NOT {stale}) AND ({differs})"
+
+
+def _insert(*, keep: str, on_conflict: str) -> str:
+    columns = [name for name in STAGE_COLUMNS if name != "round"]
+    # Sorted keys: writers whose pages overlap take their locks in one order and cannot deadlock.
+    # LATERAL with LIMIT 1: always the unique index, whatever the planner thinks of a stage without statistics.
+    return f"""
+        INSERT INTO runs AS t ({", ".join(columns)})
+        SELECT {", ".join(f"e.{name}" for name in columns)}
+        FROM {STAGE} e
+        LEFT JOIN LATERAL (
+            SELECT * FROM runs r
+            WHERE r.pipeline_id = e.pipeline_id AND r.external_run_id = e.external_run_id
+            LIMIT 1
+        ) t ON true
+        WHERE e.round = %s AND ({keep})
+        ORDER BY e.pipeline_id, e.external_run_id
+        ON CONFLICT ({", ".join(_KEY)}) {on_conflict}
+        RETURNING t.xmax = 0
+    """  # noqa: S608 - made of the constants above
+
+
+def _upsert() -> str:
+    # The anti-join spares rows that would not change the lock (and the WAL) that ON CONFLICT takes even when its
+    # WHERE is false; the WHERE holds the rule against what another writer did in between.
+    _, differs_from_row = _merge("t", "e")
+    result, differs_from_locked = _merge("t", "excluded")
+    assignments = ", ".join(f"{name} = {expression}" for name, expression in result.items())
+    return _insert(
+        keep=f"t.id IS NULL OR ({differs_from_row})",
+        on_conflict=f"DO UPDATE SET {assignments}, updated_by = excluded.updated_by, "
+        f"ingested_at = now(), updated_at = now() WHERE {differs_from_locked}",
+    )
+
+
+UPSERT = _upsert()
+"""Write the staged records of one round by the write rule. Gives a row (true: created) for each that was written."""
+
+INSERT_NEW = _insert(keep="t.id IS NULL", on_conflict="DO NOTHING")
+"""Write the staged records of one round whose keys are free. Gives a row for each that was written."""

@@ -1,0 +1,1 @@
+"""The domain operations, one module a noun. A public function is one transaction."""

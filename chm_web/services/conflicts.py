@@ -1,0 +1,44 @@
+"""Turns the database's refusals into domain errors, by the name of the constraint and never by its message."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import IntegrityError
+
+from chm_web.extensions import db
+from chm_web.services.exceptions import Conflict, FieldIssue, Invalid, ServiceError
+
+_TAKEN = {
+    "uq_clients_lower_name": ("name", "A client with this name exists already."),
+    "uq_pipelines_client_id_lower_name": ("name", "This client has a pipeline with this name already."),
+    "uq_pipelines_client_id_platform_external_id": (
+        "external_id",
+        "This client has a pipeline with this external id on this platform already.",
+    ),
+    "uq_runs_pipeline_id_external_run_id": (
+        "external_run_id",
+        "This pipeline has a run with this external id already.",
+    ),
+}
+
+_REFUSED = {
+    "ck_clients_name_not_empty": ("name", "The name must not be empty."),
+    "ck_pipelines_name_not_empty": ("name", "The name must not be empty."),
+    "ck_pipelines_external_id_length": ("external_id", "The external id must have 1 to 512 characters."),
+    "ck_pipelines_expected_every_minutes_positive": ("expected_every_minutes", "Must be greater than 0."),
+}
+
+
+def translate_conflict(err: IntegrityError) -> ServiceError:
+    """Roll the session back and give the domain error that ``err`` stands for.
+
+    An integrity error that no rule explains is a bug of ours and is given back to be raised as it is.
+    """
+    db.session.rollback()
+    constraint = getattr(getattr(err.orig, "diag", None), "constraint_name", None)
+    if constraint in _TAKEN:
+        field, message = _TAKEN[constraint]
+        return Conflict(message, (FieldIssue(field, message),))
+    if constraint in _REFUSED:
+        field, message = _REFUSED[constraint]
+        return Invalid(message, (FieldIssue(field, message),))
+    raise err

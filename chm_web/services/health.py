@@ -1,0 +1,160 @@
+"""The health of pipelines: what is failing, late, running, healthy, or without data.
+
+The definition stands once, in ``chm_web.queries``; every function here takes one frozen ``now``.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, TextClause
+
+from chm_web.extensions import db
+from chm_web.models import RunStatus
+from chm_web.queries import health as queries
+from chm_web.services.exceptions import NotFound
+
+
+class Health(enum.StrEnum):
+    """What support staff see of a pipeline, worst first."""
+
+    FAILING = "failing"
+    LATE = "late"
+    RUNNING = "running"
+    HEALTHY = "healthy"
+    NO_DATA = "no_data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineHealth:
+    """One pipeline's health at one moment, with its circumstances. All times are UTC."""
+
+    pipeline_id: UUID
+    pipeline_name: str
+    client_id: UUID
+    client_name: str
+    platform: str
+    pipeline_type: str
+    environment: str
+    is_active: bool
+    expected_every_minutes: int | None
+    health: Health
+    late_at: datetime | None
+    last_finished_at: datetime | None
+    running_since: datetime | None
+    last_success_at: datetime | None
+    last_success_id: UUID | None
+    failures_in_row: int
+    failing_since: datetime | None
+    last_failed_run_id: UUID | None
+    last_error: str | None
+    latest_status: RunStatus | None
+    latest_started_at: datetime | None
+
+    @property
+    def since(self) -> datetime | None:
+        """Since when the pipeline has been in trouble: its first failure in a row, or when it became late."""
+        if self.health is Health.FAILING:
+            return self.failing_since
+        return self.late_at if self.health is Health.LATE else None
+
+
+@dataclass(frozen=True)
+class HealthTally:
+    """How many active pipelines are in each health, and how many are running something right now."""
+
+    counts: Mapping[Health, int] = field(default_factory=dict)
+    running_now: int = 0
+
+    @property
+    def total(self) -> int:
+        """All active pipelines counted."""
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True)
+class StripRun:
+    """One bar of a pipeline's strip."""
+
+    id: UUID
+    status: RunStatus
+    event_at: datetime
+    duration_seconds: float | None
+
+
+def tally_fleet_health(*, now: datetime) -> HealthTally:
+    """Count all active pipelines of active clients by health."""
+    return _tally(db.session.execute(queries.health_tally(), {"now": now}).mappings())
+
+
+def tally_health_by_client(*, now: datetime) -> dict[UUID, HealthTally]:
+    """Count active pipelines by health for each active client that has any."""
+    rows: dict[UUID, list[RowMapping]] = {}
+    for row in db.session.execute(queries.health_tally(by_client=True), {"now": now}).mappings():
+        rows.setdefault(row["client_id"], []).append(row)
+    return {client_id: _tally(of_client) for client_id, of_client in rows.items()}
+
+
+def list_fleet_health(
+    *, now: datetime, health: Collection[Health] | None = None, limit: int = 50
+) -> list[PipelineHealth]:
+    """List active pipelines of active clients, worst first, optionally only those in the given states of health."""
+    return _list(queries.pipeline_health(where=queries.FLEET), now=now, health=health, limit=limit)
+
+
+def list_client_health(
+    *, client_id: UUID, now: datetime, health: Collection[Health] | None = None, limit: int = 1000
+) -> list[PipelineHealth]:
+    """List a client's active pipelines, worst first. A disabled client's are listed too: its page still shows them."""
+    query = queries.pipeline_health(where=queries.OF_CLIENT)
+    return _list(query, now=now, health=health, limit=limit, client_id=client_id)
+
+
+def get_pipeline_health(*, pipeline_id: UUID, now: datetime) -> PipelineHealth:
+    """Give one pipeline's health, active or not.
+
+    Raises:
+        NotFound: there is no such pipeline.
+    """
+    query = queries.pipeline_health(where=queries.OF_PIPELINE)
+    found = _list(query, now=now, health=None, limit=1, pipeline_id=pipeline_id)
+    if not found:
+        raise NotFound(f"There is no pipeline {pipeline_id}.")
+    return found[0]
+
+
+def run_strips(*, pipeline_ids: Iterable[UUID], length: int = 14) -> dict[UUID, list[StripRun]]:
+    """Give the last ``length`` runs by event time of each pipeline, oldest first; a pipeline without runs has []."""
+    strips: dict[UUID, list[StripRun]] = {pipeline_id: [] for pipeline_id in pipeline_ids}
+    if not strips:
+        return strips
+    parameters = {"pipeline_ids": list(strips), "length": length}
+    for row in db.session.execute(queries.STRIPS, parameters).mappings():
+        strips[row["pipeline_id"]].append(
+            StripRun(row["id"], RunStatus(row["status"]), row["event_at"], row["duration_seconds"])
+        )
+    return strips
+
+
+def _list(
+    query: TextClause, *, now: datetime, health: Collection[Health] | None, limit: int, **scope: Any
+) -> list[PipelineHealth]:
+    parameters = {"now": now, "health": None if health is None else list(health), "limit": limit, **scope}
+    return [_pipeline_health(row) for row in db.session.execute(query, parameters).mappings()]
+
+
+def _pipeline_health(row: RowMapping) -> PipelineHealth:
+    latest = row["latest_status"]
+    values = {**row, "health": Health(row["health"]), "latest_status": RunStatus(latest) if latest else None}
+    return PipelineHealth(**values)
+
+
+def _tally(rows: Iterable[RowMapping]) -> HealthTally:
+    rows = list(rows)
+    counts = dict.fromkeys(Health, 0) | {Health(row["health"]): row["pipelines"] for row in rows}
+    return HealthTally(counts, sum(row["running"] for row in rows))

@@ -1,0 +1,150 @@
+"""Pipelines: what is run for a client, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+
+from chm_web.extensions import db
+from chm_web.models import Client, Environment, Pipeline, PipelineType, Platform
+from chm_web.services.clients import get_client
+from chm_web.services.conflicts import translate_conflict
+from chm_web.services.exceptions import NotFound
+from chm_web.services.paging import Page, keyset_page, search_pattern
+
+
+def create_pipeline(
+    *,
+    client_id: UUID,
+    name: str,
+    platform: Platform,
+    pipeline_type: PipelineType,
+    external_id: str | None = None,
+    description: str | None = None,
+    environment: Environment = Environment.PROD,
+    is_active: bool = True,
+    expected_every_minutes: int | None = None,
+) -> Pipeline:
+    """Create a pipeline of a client.
+
+    Args:
+        client_id: whose pipeline it is.
+        name: unique within the client, ignoring case.
+        platform: where it runs.
+        pipeline_type: what it does.
+        external_id: its id on the platform; unique within client and platform.
+        description: free text.
+        environment: where it is deployed.
+        is_active: whether it counts in the active views.
+        expected_every_minutes: how often a success is expected; makes "late" derivable.
+
+    Raises:
+        NotFound: there is no such client.
+        Conflict: the name or the external id is taken.
+        Invalid: a value breaks a rule of the data model.
+    """
+    get_client(client_id=client_id)
+    pipeline = Pipeline(
+        client_id=client_id,
+        name=name.strip(),
+        platform=platform,
+        external_id=external_id,
+        pipeline_type=pipeline_type,
+        description=description,
+        environment=environment,
+        is_active=is_active,
+        expected_every_minutes=expected_every_minutes,
+    )
+    db.session.add(pipeline)
+    try:
+        db.session.commit()
+    except IntegrityError as err:
+        raise translate_conflict(err) from err
+    return pipeline
+
+
+def get_pipeline(*, pipeline_id: UUID) -> Pipeline:
+    """Give one pipeline.
+
+    Raises:
+        NotFound: there is no such pipeline.
+    """
+    pipeline = db.session.get(Pipeline, pipeline_id)
+    if pipeline is None:
+        raise NotFound(f"There is no pipeline {pipeline_id}.")
+    return pipeline
+
+
+def list_client_pipelines(
+    *,
+    client_id: UUID,
+    is_active: bool | None = None,
+    platform: Platform | None = None,
+    q: str | None = None,
+    limit: int = 100,
+    cursor: str | None = None,
+) -> Page[Pipeline]:
+    """List a client's pipelines by name, a page at a time.
+
+    Args:
+        client_id: whose.
+        is_active: only enabled (True) or disabled (False) ones.
+        platform: only those on this platform.
+        q: only names that contain this text, ignoring case.
+        limit: pipelines a page.
+        cursor: the ``next_cursor`` of the page before.
+
+    Raises:
+        NotFound: there is no such client.
+        Invalid: the cursor is not one of this list's.
+    """
+    get_client(client_id=client_id)
+    query = select(Pipeline).where(Pipeline.client_id == client_id)
+    if is_active is not None:
+        query = query.where(Pipeline.is_active == is_active)
+    if platform is not None:
+        query = query.where(Pipeline.platform == platform)
+    if q:
+        query = query.where(Pipeline.name.ilike(search_pattern(q), escape="\\"))
+    keys = (func.lower(Pipeline.name), Pipeline.id)
+    return keyset_page(query, keys=keys, limit=limit, cursor=cursor, kind="pipelines")
+
+
+@dataclass(frozen=True, slots=True)
+class IngestTarget:
+    """A pipeline whose runs can be asked for: our id and the platform's."""
+
+    pipeline_id: UUID
+    external_id: str
+
+
+def list_ingest_targets(
+    *, platforms: Collection[Platform], client_id: UUID | None = None, pipeline_id: UUID | None = None
+) -> list[IngestTarget]:
+    """List the active pipelines on ``platforms`` that have an external id, in the order of their ids.
+
+    Those of a disabled client are left out. ``client_id`` and ``pipeline_id`` narrow the list.
+    """
+    query = (
+        select(Pipeline.id, Pipeline.external_id)
+        .join(Client, Client.id == Pipeline.client_id)
+        .where(
+            Pipeline.is_active,
+            Client.is_active,
+            Pipeline.external_id.is_not(None),
+            Pipeline.platform.in_(platforms),
+        )
+        .order_by(Pipeline.id)
+    )
+    if client_id is not None:
+        query = query.where(Pipeline.client_id == client_id)
+    if pipeline_id is not None:
+        query = query.where(Pipeline.id == pipeline_id)
+    targets = [IngestTarget(row.id, row.external_id) for row in db.session.execute(query)]
+    # The caller reads a platform for minutes after this: no transaction may stay open meanwhile.
+    db.session.commit()
+    return targets
