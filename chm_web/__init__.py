@@ -1,0 +1,50 @@
+"""CHM: client health monitoring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flask import Flask
+
+from chm_web.config import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def create_app(config: Config | None = None) -> Flask:
+    """Make the web app, wired to the services that ``config`` names (default: the environment's).
+
+    Raises:
+        ConfigError: the environment does not describe a configuration that can work.
+    """
+    from chm_web import api, errors, request_ids, web
+    from chm_web.extensions import csrf, db, htmx, migrate
+    from chm_web.ingestion import queue
+
+    config = config or Config.from_env()
+    app = Flask(__name__, template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
+    app.config.from_mapping(
+        CHM=config,
+        SECRET_KEY=config.secret_key,
+        SQLALCHEMY_DATABASE_URI=config.database_url,
+        SQLALCHEMY_ENGINE_OPTIONS={
+            # A restarted database costs a reconnect, not an error page.
+            "pool_pre_ping": True,
+            "connect_args": {"application_name": "chm", "options": "-c timezone=UTC", "connect_timeout": 5},
+        },
+        MAX_CONTENT_LENGTH=config.max_request_bytes,
+        TRUSTED_HOSTS=list(config.allowed_hosts),
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        WTF_CSRF_TIME_LIMIT=None,
+    )
+    request_ids.init_app(app)
+    db.init_app(app)
+    migrate.init_app(app, db, directory=str(ROOT / "migrations"))
+    csrf.init_app(app)
+    htmx.init_app(app)
+    queue.init_app(app)
+    api.init_app(app)
+    web.init_app(app)
+    errors.init_app(app)
+    return app

@@ -1,0 +1,35 @@
+"""The REST API under ``/api/v1``, one module a resource.
+
+Who may use a route: anyone who reaches it, until tokens exist (the app listens on loopback unless told otherwise).
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+from flask_smorest import Api
+
+from chm_web.api import clients, ingestion, pipelines, runs
+from chm_web.api.base import ErrorSchema
+from chm_web.extensions import csrf
+
+PREFIX = "/api/v1"
+
+
+class _Api(Api):  # type: ignore[misc]
+    ERROR_SCHEMA = ErrorSchema
+
+
+def init_app(app: Flask) -> None:
+    """Register the API and its document."""
+    app.config.update(
+        API_TITLE="CHM",
+        API_VERSION="v1",
+        OPENAPI_VERSION="3.0.3",
+        OPENAPI_URL_PREFIX=PREFIX,
+        OPENAPI_JSON_PATH="openapi.json",
+    )
+    api = _Api(app)
+    for module in (clients, pipelines, runs, ingestion):
+        api.register_blueprint(module.blueprint, url_prefix=PREFIX)
+        # No cookie authorises anything here, and ApiBlueprint refuses what a foreign page could still send.
+        csrf.exempt(module.blueprint)

@@ -1,0 +1,1 @@
+"""Taking runs in from the platforms where they run."""

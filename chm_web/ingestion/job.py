@@ -1,0 +1,138 @@
+"""Reads a source and records its runs: fetch, map, ``record_runs``, page by page, with progress."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from chm_web.config import Config
+from chm_web.ingestion.client import BearerAuth, HttpClient, ItemNotFound, SourceBusy, SourceError, SourceUnreachable
+from chm_web.ingestion.mapper import Unmappable
+from chm_web.ingestion.platforms import partner
+from chm_web.ingestion.progress import Counts, RejectedRun
+from chm_web.ingestion.sources import Source
+from chm_web.services.pipelines import IngestTarget
+from chm_web.services.redaction import redact_text
+from chm_web.services.runs import RunRecord, record_runs
+
+log = logging.getLogger(__name__)
+
+# The next cycle asks again for what changed shortly before this one began: clocks differ, commits take time, and
+# what is read twice is one row all the same.
+OVERLAP = timedelta(minutes=3)
+
+# One pipeline that cannot be read is its own trouble; this many in a row are the platform's.
+GIVE_UP_AFTER = 3
+
+
+class Reporter(Protocol):
+    """Where a source's progress goes."""
+
+    def page(self, counts: Counts, rejected: Sequence[RejectedRun]) -> None:
+        """One page is committed."""
+
+    def pipeline_done(self) -> None:
+        """One pipeline is read to its end, or given up."""
+
+
+class Watermarks(Protocol):
+    """Until when each pipeline of a source has been read. Losing it costs a re-read, nothing else."""
+
+    def get(self, pipeline_id: UUID) -> datetime | None:
+        """The time to ask from; None for everything."""
+
+    def set(self, pipeline_id: UUID, moment: datetime) -> None:
+        """Remember the time to ask from next."""
+
+
+class SourceIncomplete(SourceError):
+    """Some pipelines of the source could not be read; the others were."""
+
+
+def open_client(source: Source, config: Config) -> HttpClient:
+    """Make the HTTP client for a source, with the deployment's time-outs and retries."""
+    return HttpClient(
+        base_url=source.base_url,
+        auth=BearerAuth(source.token) if source.token else None,
+        connect_timeout=config.http_connect_timeout_seconds,
+        read_timeout=config.http_timeout_seconds,
+        max_retries=config.http_max_retries,
+        backoff=config.http_backoff_seconds,
+        max_bytes=config.http_max_response_bytes,
+    )
+
+
+def ingest_pipelines(
+    *,
+    source: Source,
+    client: HttpClient,
+    targets: Sequence[IngestTarget],
+    reporter: Reporter,
+    watermarks: Watermarks,
+) -> None:
+    """Read the runs of ``targets`` that changed since their watermarks and record them, a page a transaction.
+
+    Raises:
+        SourceBusy: the platform asks for a longer pause; what was read is kept.
+        SourceRefused, SourceUnreachable: the platform cannot be read; what was read is kept.
+        SourceIncomplete: some pipelines could not be read.
+        Unavailable: the database does not answer.
+    """
+    problems: list[str] = []
+    unreachable_in_row = 0
+    for target in targets:
+        try:
+            _ingest_pipeline(source, client, target, reporter, watermarks)
+            unreachable_in_row = 0
+        except ItemNotFound as err:
+            problems.append(f"{target.external_id}: {err}")
+        except SourceBusy:
+            # A busy platform may count as an unreachable one too, but it has said when to come back.
+            raise
+        except SourceUnreachable as err:
+            unreachable_in_row += 1
+            problems.append(f"{target.external_id}: {err}")
+            if unreachable_in_row == GIVE_UP_AFTER or len(targets) == 1:
+                raise
+        reporter.pipeline_done()
+    if problems:
+        log.warning("source %s: %s pipelines could not be read", source.name, len(problems))
+        raise SourceIncomplete(f"{len(problems)} of {len(targets)} pipelines could not be read. {problems[0]}")
+
+
+def _ingest_pipeline(
+    source: Source, client: HttpClient, target: IngestTarget, reporter: Reporter, watermarks: Watermarks
+) -> None:
+    asked_at: datetime | None = None
+    since = watermarks.get(target.pipeline_id)
+    for page in partner.read_pages(client, target.external_id, updated_since=since, limit=source.page_size):
+        # By the platform's clock where it says it: ours may be ahead of it, and would then skip what came between.
+        asked_at = asked_at or page.server_time or datetime.now(UTC)
+        counts, rejected = _record_page(source, target.pipeline_id, page.runs)
+        reporter.page(counts, rejected)
+    if asked_at is not None:
+        # Only now: every page before has been committed.
+        watermarks.set(target.pipeline_id, asked_at - OVERLAP)
+
+
+def _record_page(source: Source, pipeline_id: UUID, raw_runs: list[Any]) -> tuple[Counts, list[RejectedRun]]:
+    records: list[RunRecord] = []
+    rejected: list[RejectedRun] = []
+    for raw in raw_runs:
+        try:
+            records.append(partner.map_run(pipeline_id, raw))
+        except Unmappable as err:
+            rejected.append(_rejected(source, pipeline_id, partner.run_id_of(raw), str(err)))
+    result = record_runs(records=records)
+    rejected += [_rejected(source, pipeline_id, item.external_run_id, item.reason) for item in result.rejected]
+    counts = Counts(1, result.created, result.updated, result.unchanged, len(rejected))
+    return counts, rejected
+
+
+def _rejected(source: Source, pipeline_id: UUID, external_run_id: str | None, reason: str) -> RejectedRun:
+    return RejectedRun(
+        source=source.name, pipeline_id=pipeline_id, external_run_id=external_run_id, reason=redact_text(reason)
+    )

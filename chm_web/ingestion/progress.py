@@ -1,0 +1,168 @@
+"""What an ingestion job is and how far it has come: plain values, the same for pages, API and worker."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+
+class JobState(enum.StrEnum):
+    """The state of an ingestion job, or of one source in it."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is still something to wait for."""
+        return self in (JobState.QUEUED, JobState.RUNNING)
+
+
+@dataclass(frozen=True)
+class SyncScope:
+    """What one ingestion covers: everything, or only a client, a pipeline or a source."""
+
+    client_id: UUID | None = None
+    pipeline_id: UUID | None = None
+    source: str | None = None
+
+    def covers(self, other: SyncScope) -> bool:
+        """Whether this scope takes in everything that ``other`` does."""
+        return all(
+            mine is None or mine == theirs
+            for mine, theirs in (
+                (self.client_id, other.client_id),
+                (self.pipeline_id, other.pipeline_id),
+                (self.source, other.source),
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the runs that were read."""
+
+    pages: int = 0
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+
+    @property
+    def read(self) -> int:
+        """All runs that were read."""
+        return self.created + self.updated + self.unchanged + self.rejected
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.pages + other.pages,
+            self.created + other.created,
+            self.updated + other.updated,
+            self.unchanged + other.unchanged,
+            self.rejected + other.rejected,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceProgress:
+    """How far one source of a job has come. ``pipelines_total`` is 0 until the source's pipelines are known."""
+
+    name: str
+    state: JobState = JobState.QUEUED
+    counts: Counts = field(default_factory=Counts)
+    pipelines_done: int = 0
+    pipelines_total: int = 0
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    error: str | None = None
+
+
+def sum_up(name: str, parts: Sequence[SourceProgress]) -> SourceProgress:
+    """Put parts of one thing together: live while one part is, failed if one failed, the counts added up."""
+    state = _common_state({part.state for part in parts})
+    ended = [part.ended_at for part in parts if part.ended_at]
+    return SourceProgress(
+        name=name,
+        state=state,
+        counts=sum((part.counts for part in parts), Counts()),
+        pipelines_done=sum(part.pipelines_done for part in parts),
+        pipelines_total=sum(part.pipelines_total for part in parts),
+        started_at=min((part.started_at for part in parts if part.started_at), default=None),
+        ended_at=None if state.is_live else max(ended, default=None),
+        error="\n".join(dict.fromkeys(part.error for part in parts if part.error)) or None,
+    )
+
+
+def _common_state(states: set[JobState]) -> JobState:
+    if JobState.RUNNING in states or (JobState.QUEUED in states and len(states) > 1):
+        return JobState.RUNNING
+    for state in (JobState.QUEUED, JobState.FAILED, JobState.CANCELED):
+        if state in states:
+            return state
+    return JobState.FINISHED
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestionJob:
+    """One press of "Ingest now", one scheduled cycle: a scope and the progress of each source in it."""
+
+    id: str
+    scope: SyncScope
+    requested_at: datetime
+    sources: tuple[SourceProgress, ...]
+
+    @property
+    def total(self) -> SourceProgress:
+        """All sources together."""
+        return sum_up("all sources", self.sources)
+
+    @property
+    def state(self) -> JobState:
+        """Derived from the sources: live while one is, then failed if one failed."""
+        return self.total.state
+
+    @property
+    def counts(self) -> Counts:
+        """The sum over all sources."""
+        return self.total.counts
+
+    @property
+    def pipelines_done(self) -> int:
+        """Pipelines read to their end, over all sources."""
+        return self.total.pipelines_done
+
+    @property
+    def pipelines_total(self) -> int:
+        """Pipelines to read, over all sources."""
+        return self.total.pipelines_total
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the first source began."""
+        return self.total.started_at
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When the last source ended; None while the job is live."""
+        return self.total.ended_at
+
+    @property
+    def error(self) -> str | None:
+        """The sources' errors in words, one a line."""
+        return "\n".join(f"{source.name}: {source.error}" for source in self.sources if source.error) or None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RejectedRun:
+    """A run that could not be taken in, and why."""
+
+    source: str
+    pipeline_id: UUID | None
+    external_run_id: str | None
+    reason: str
