@@ -44,6 +44,7 @@ STATUS_MAP: Mapping[str, RunStatus] = {
     "killed": RunStatus.CANCELED,
     "terminated": RunStatus.CANCELED,
     "skipped": RunStatus.SKIPPED,
+    "ignored": RunStatus.SKIPPED,
 }
 
 # Words that say more than their canonical status does: kept as the reason.

@@ -85,9 +85,11 @@ def _same_attempt(t: str, e: str) -> dict[str, str]:
     merged |= {name: f"GREATEST({t}.{name}, {e}.{name})" for name in ("attempt_at", "rows_processed")}
     merged |= {name: _greater_text(t, e, name) for name in ("error_message", "status_reason", "payload")}
     # Two reports may disagree so far that the run ends before it starts: then it took no time, not less.
+    took = f"extract(epoch FROM ({merged['finished_at']}) - {merged['started_at']})::float8"
     merged["duration_seconds"] = (
-        f"coalesce(GREATEST(0, extract(epoch FROM ({merged['finished_at']}) - {merged['started_at']}))::float8, "
-        f"GREATEST({t}.duration_seconds, {e}.duration_seconds))"
+        # GREATEST passes over nulls: it must not make a duration of zero out of an unknown one.
+        f"CASE WHEN {took} IS NULL THEN GREATEST({t}.duration_seconds, {e}.duration_seconds) "
+        f"ELSE GREATEST(0, {took}) END"
     )
     return merged
 

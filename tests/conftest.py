@@ -1,0 +1,134 @@
+"""Real PostgreSQL and Redis, built by the migrations; every test in a transaction that is rolled back.
+
+``CHM_TEST_DATABASE_URL`` and ``CHM_TEST_REDIS_URL`` name servers to use instead of the embedded ones. A database of
+its own is created on the server and dropped at the end; of Redis the whole database named is used and emptied.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import flask_migrate
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+from redis import Redis
+from sqlalchemy.orm import Session, scoped_session
+
+from chm_web import create_app
+from chm_web.config import Config
+from chm_web.embedded import embedded_services
+from chm_web.extensions import db
+from tests.http import ApiClient
+
+TABLES = ("alert_rules", "runs", "pipelines", "clients")
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The URLs of PostgreSQL and Redis."""
+    database_url, redis_url = os.environ.get("CHM_TEST_DATABASE_URL"), os.environ.get("CHM_TEST_REDIS_URL")
+    if database_url and redis_url:
+        yield database_url, redis_url
+        return
+    with embedded_services(
+        tmp_path_factory.mktemp("embedded services"), durable=False, postgres=not database_url, redis=not redis_url
+    ) as services:
+        yield database_url or services.database_url, redis_url or services.redis_url
+
+
+@pytest.fixture(scope="session")
+def database_url(servers: tuple[str, str]) -> Iterator[str]:
+    """The URL of a new, empty database."""
+    with new_database(servers[0]) as url:
+        yield url
+
+
+@contextmanager
+def new_database(server_url: str) -> Iterator[str]:
+    """Create a database on the server and drop it afterwards."""
+    url = sa.make_url(server_url).set(drivername="postgresql+psycopg")
+    name = f"chm_test_{secrets.token_hex(4)}"
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        builtin = connection.dialect.server_version_info >= (17,)  # type: ignore[operator]
+        locale = "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'" if builtin else "LC_CTYPE 'C.UTF-8'"
+        # UTF-8 whatever the server's default: in SQL_ASCII psycopg would give bytes for text.
+        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' {locale}"))
+    try:
+        yield url.set(database=name).render_as_string(hide_password=False)
+    finally:
+        with engine.connect() as connection:
+            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(scope="session")
+def config(database_url: str, servers: tuple[str, str]) -> Config:
+    """A configuration on the test servers, without a partner."""
+    return Config(database_url=database_url, redis_url=servers[1], secret_key=secrets.token_hex(32))
+
+
+@pytest.fixture(scope="session")
+def base_app(config: Config) -> Flask:
+    """The app on a migrated database."""
+    app = create_app(config)
+    app.testing = True
+    with app.app_context():
+        flask_migrate.upgrade()
+    return app
+
+
+@pytest.fixture
+def app(base_app: Flask) -> Iterator[Flask]:
+    """The app in a context and a transaction of the test's own, with an empty Redis."""
+    with base_app.app_context(), db.engine.connect() as connection:
+        engines = db._app_engines[base_app]
+        engine = engines[None]
+        transaction = connection.begin()
+        db.session.remove()
+        # Code under test may commit: its session works in savepoints of this transaction.
+        db.session.session_factory.configure(join_transaction_mode="create_savepoint")
+        engines[None] = connection  # type: ignore[assignment]
+        Redis.from_url(base_app.config["CHM"].redis_url).flushdb()
+        try:
+            yield base_app
+        finally:
+            db.session.remove()
+            engines[None] = engine
+            db.session.session_factory.configure(join_transaction_mode="conditional_savepoint")
+            transaction.rollback()
+
+
+@pytest.fixture
+def session(app: Flask) -> scoped_session[Session]:
+    """The session that code under test uses."""
+    return db.session
+
+
+@pytest.fixture
+def committed_app(base_app: Flask) -> Iterator[Flask]:
+    """The app with real commits, for tests with several processes, threads or connections; emptied afterwards."""
+    with base_app.app_context():
+        Redis.from_url(base_app.config["CHM"].redis_url).flushdb()
+        try:
+            yield base_app
+        finally:
+            db.session.remove()
+            with db.engine.begin() as connection:
+                connection.execute(sa.text(f"TRUNCATE {', '.join(TABLES)}"))
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A browser without JavaScript."""
+    return app.test_client()
+
+
+@pytest.fixture
+def api(app: Flask) -> ApiClient:
+    """A service that uses the REST API."""
+    return ApiClient(app.test_client())

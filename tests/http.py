@@ -1,0 +1,26 @@
+"""Small helpers for tests that speak HTTP to the app."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+PREFIX = "/api/v1"
+
+
+@dataclass
+class ApiClient:
+    """Speaks JSON to the REST API; paths are relative to its prefix."""
+
+    client: FlaskClient
+
+    def get(self, path: str, **query: Any) -> TestResponse:
+        """GET with query parameters."""
+        return self.client.get(PREFIX + path, query_string=query)
+
+    def post(self, path: str, json: Any = None, **kwargs: Any) -> TestResponse:
+        """POST a JSON body."""
+        return self.client.post(PREFIX + path, json=json, **kwargs)
