@@ -571,3 +571,13 @@ def count_live_workers() -> int:
     alive_since = datetime.now(UTC) - WORKER_SILENT_AFTER
     workers = Worker.all(queue=_queue())
     return sum(1 for worker in workers if worker.last_heartbeat and worker.last_heartbeat >= alive_since)
+
+
+def check_workers() -> None:
+    """Check that somebody works on the queue.
+
+    Raises:
+        Unavailable: no worker is alive, or Redis does not answer.
+    """
+    if not count_live_workers():
+        raise Unavailable("No worker is alive. Start one: chm worker")
