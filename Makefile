@@ -1,0 +1,59 @@
+# The commands of this project. `make demo` and `make test` need Python 3.11 or later and nothing else.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format lock bench clean
+
+# The newest Python that is there; override with: make PYTHON=python3.12 setup
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo "$$p"; break; }; done)
+BIN := .venv/bin
+STAMP := .venv/.installed
+LOCKS := requirements.txt requirements-dev.txt
+SOURCES := chm_web tests benchmarks wsgi.py worker.py migrations/env.py
+
+help:
+	@echo "make demo    the whole of CHM on this machine: databases, a partner, a worker, the web app"
+	@echo "make test    all tests"
+	@echo "make check   formatting, lint, types, architecture"
+	@echo "make bench   benchmarks, written to benchmarks/RESULTS.md"
+	@echo "make setup   .venv with everything (the others do it when needed)"
+
+$(STAMP): $(LOCKS) pyproject.toml package-lock.json requirements-node.txt chm_web/assets.py
+	@test -n "$(PYTHON)" || { echo "CHM needs Python 3.11, 3.12 or 3.13; none is on PATH." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
+		{ echo "Making .venv failed. On Debian and Ubuntu: apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-node.txt
+	$(BIN)/python -m chm_web.assets
+	@touch $@
+
+setup: $(STAMP)
+
+demo: $(STAMP)
+	@exec $(BIN)/chm demo $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+# Hashes for every platform, and no address of any registry.
+lock: $(STAMP)
+	for name in requirements requirements-dev requirements-node; do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+			--no-emit-find-links --no-header $$name.in -o $$name.txt; done
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf .venv node_modules static/vendor .mypy_cache .ruff_cache .pytest_cache .hypothesis
