@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from flask import Flask
 
-from chm_web.config import Config
-
-ROOT = Path(__file__).resolve().parent.parent
+from chm_web.config import ROOT, Config
 
 
 def create_app(config: Config | None = None) -> Flask:

@@ -17,6 +17,9 @@ from sqlalchemy.exc import ArgumentError
 
 T = TypeVar("T")
 
+ROOT = Path(__file__).resolve().parent.parent
+"""The repository: templates, static files and migrations stand beside the package."""
+
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 MIN_SECRET_KEY_LENGTH = 32
 

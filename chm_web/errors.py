@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Flask, Response, g, jsonify, render_template, request
+from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
@@ -33,7 +34,7 @@ CODES = {
     503: "service_unavailable",
 }
 
-_STATUS_OF = {NotFound: 404, Conflict: 409, Invalid: 400, Unavailable: 503}
+_STATUS_OF: dict[type[ServiceError], int] = {NotFound: 404, Conflict: 409, Invalid: 400, Unavailable: 503}
 
 _TITLES = {
     400: "This request cannot be understood",
@@ -61,14 +62,13 @@ def init_app(app: Flask) -> None:
 
 
 def _on_service_error(err: ServiceError) -> Response:
-    status = next(status for kind, status in _STATUS_OF.items() if isinstance(err, kind))
-    return render_error(status, err.message, err.details)
+    return render_error(_STATUS_OF[type(err)], err.message, err.details)
 
 
-def _on_http_exception(err: HTTPException) -> Response:
+def _on_http_exception(err: HTTPException) -> ResponseReturnValue:
     if err.response is not None or err.code is None or err.code < 400:
         # A ready-made response (a redirect to a canonical URL) is no error.
-        return Response.force_type(err.get_response(request.environ))  # type: ignore[arg-type]
+        return err.get_response(request.environ)
     status = err.code if err.code in CODES else (400 if err.code < 500 else 500)
     messages = getattr(err, "data", {}).get("messages")
     details = tuple(_issues(messages)) if messages else ()

@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import flask_migrate
 import pytest
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 from redis import Redis
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.orm import scoped_session
 
 from chm_web import create_app
 from chm_web.config import Config
@@ -104,7 +105,7 @@ def app(base_app: Flask) -> Iterator[Flask]:
 
 
 @pytest.fixture
-def session(app: Flask) -> scoped_session[Session]:
+def session(app: Flask) -> scoped_session[Any]:
     """The session that code under test uses."""
     return db.session
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
+
 from chm_web.extensions import db
 from chm_web.models import AlertRule, Channel, Client, Pipeline, PipelineType, Platform, RuleType, Run, RunStatus
 from chm_web.services.clients import create_client
@@ -60,7 +62,7 @@ def make_run(pipeline: Pipeline | None = None, **values: Any) -> Run:
 
 def find_run(pipeline_id: UUID, external_run_id: str) -> Run:
     """The run as it stands in the database now."""
-    query = db.select(Run).filter_by(pipeline_id=pipeline_id, external_run_id=external_run_id)
+    query = sa.select(Run).filter_by(pipeline_id=pipeline_id, external_run_id=external_run_id)
     return db.session.scalars(query.execution_options(populate_existing=True)).one()
 
 

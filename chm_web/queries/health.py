@@ -66,7 +66,7 @@ def health_tally(*, by_client: bool = False) -> TextClause:
             WHERE {_ACTIVE}
         ) h
         GROUP BY {key}health
-    """)  # noqa: S608 - made of the constants above
+    """)
 
 
 def pipeline_health(*, where: str) -> TextClause:
@@ -115,7 +115,7 @@ def pipeline_health(*, where: str) -> TextClause:
             CASE WHEN page.health = 'failing' THEN streak.since WHEN page.health = 'late' THEN page.late_at END,
             lower(page.client_name), lower(page.pipeline_name)
         LIMIT :limit
-    """)  # noqa: S608 - made of the constants above
+    """)
 
 
 FLEET = _ACTIVE

@@ -127,7 +127,7 @@ def _insert(*, keep: str, on_conflict: str) -> str:
         ORDER BY e.pipeline_id, e.external_run_id
         ON CONFLICT ({", ".join(_KEY)}) {on_conflict}
         RETURNING t.xmax = 0
-    """  # noqa: S608 - made of the constants above
+    """
 
 
 def _upsert() -> str:

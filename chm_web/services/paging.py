@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, tuple_
+from sqlalchemy import Select, SQLColumnExpression, tuple_
 
 from chm_web.extensions import db
 from chm_web.services.exceptions import FieldIssue, Invalid
@@ -28,7 +28,7 @@ class Page(Generic[T]):
 
 
 def keyset_page(
-    query: Select[tuple[T]], *, keys: Sequence[ColumnElement[Any]], limit: int, cursor: str | None, kind: str
+    query: Select[T], *, keys: Sequence[SQLColumnExpression[Any]], limit: int, cursor: str | None, kind: str
 ) -> Page[T]:
     """Read one page of ``query`` in ascending order of ``keys``, which must be unique together and never null.
 

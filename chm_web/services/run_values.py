@@ -154,22 +154,24 @@ def _encode(value: Any) -> bytes:
 
 
 def _clean_json(name: str, value: Any, depth: int) -> Any:
-    if isinstance(value, str):
-        return redact_value(name, _UNSTORABLE.sub("\ufffd", value[: 2 * MAX_PAYLOAD_BYTES]))
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, int):
-        # jsonb holds longer numbers, but nothing that reads it back does.
-        return redact_value(name, value if abs(value) < 10**300 else None)
-    if isinstance(value, float):
-        return redact_value(name, value if math.isfinite(value) else None)
+    if not isinstance(value, dict | list | tuple):
+        return redact_value(name, _clean_scalar(value))
     if depth == 0:
         return "[nested too deeply]"
     if isinstance(value, dict):
         return {_clean_key(key): _clean_member(str(key), item, depth) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean_json(name, item, depth - 1) for item in value]
-    return redact_text(_UNSTORABLE.sub("\ufffd", str(value)))
+    return [_clean_json(name, item, depth - 1) for item in value]
+
+
+def _clean_scalar(value: Any) -> str | int | float | None:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, int):
+        # jsonb holds longer numbers, but nothing that reads it back does.
+        return value if abs(value) < 10**300 else None
+    return _UNSTORABLE.sub("\ufffd", str(value)[: 2 * MAX_PAYLOAD_BYTES])
 
 
 def _clean_member(name: str, value: Any, depth: int) -> Any:

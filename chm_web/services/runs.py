@@ -178,7 +178,7 @@ def count_client_runs_by_status(*, client_id: UUID, since: datetime, until: date
 # -- reading a page in the latest-run order -----------------------------------------------------------------------
 
 
-def _latest_order_page(query: Select[tuple[Run]], *, descending: bool, limit: int, cursor: str | None) -> Page[Run]:
+def _latest_order_page(query: Select[Run], *, descending: bool, limit: int, cursor: str | None) -> Page[Run]:
     kind = f"runs.{'desc' if descending else 'asc'}"
     parts = [query] if cursor is None else _after(query, decode_cursor(cursor, kind=kind, length=3), descending)
     items: list[Run] = []
@@ -197,7 +197,7 @@ def _latest_order(descending: bool) -> list[ColumnElement[Any]]:
     return [Run.started_at.asc().nulls_first(), Run.finished_at.asc().nulls_first(), Run.id.asc()]
 
 
-def _after(query: Select[tuple[Run]], key: Sequence[Any], descending: bool) -> list[Select[tuple[Run]]]:
+def _after(query: Select[Run], key: Sequence[Any], descending: bool) -> list[Select[Run]]:
     """The rows behind ``key``, as queries to read in this order. Null is the smallest value of each column."""
     started, finished, run_id = key
     if not (isinstance(run_id, UUID) and all(isinstance(x, datetime | None) for x in (started, finished))):
@@ -257,7 +257,7 @@ def _record(records: Iterable[RunRecord], statement: str, updated_by: str | None
     records = list(records)
     tally = _Tally()
     try:
-        known = _known_pipelines({record.pipeline_id for record in records if isinstance(record.pipeline_id, UUID)})
+        known = _known_pipelines({record.pipeline_id for record in records})
         staged = []
         rounds: Counter[tuple[UUID, str]] = Counter()
         for index, record in enumerate(records):
@@ -284,7 +284,7 @@ def _give_up(err: Exception) -> None:
         db.session.rollback()
         raise err
     # The pool must not hand out again what psycopg, behind SQLAlchemy's back, found broken.
-    db.session.invalidate()
+    db.session().invalidate()
     db.session.close()
 
 
@@ -293,8 +293,8 @@ def _known_pipelines(ids: set[UUID]) -> set[UUID]:
 
 
 def _rejection(index: int, record: RunRecord, name: str, issue: str) -> Rejection:
-    external_id = record.external_run_id
-    shown = run_values.clean_text(external_id, "external_run_id") if isinstance(external_id, str) else None
+    # What was rejected may be of any type, whatever the record's signature says.
+    shown = run_values.clean_text(str(record.external_run_id or ""), "external_run_id")
     return Rejection(index, record.pipeline_id, shown[:200] if shown else None, name, issue)
 
 
@@ -309,13 +309,15 @@ def _stage(
     if record.pipeline_id not in known:
         raise BadValue("pipeline_id", "there is no such pipeline")
     key = (record.pipeline_id, run_values.clean_external_id(record.external_run_id))
-    if not isinstance(record.status, RunStatus):
-        raise BadValue("status", f"must be one of {', '.join(RunStatus)}")
+    try:
+        status = RunStatus(record.status)
+    except ValueError:
+        raise BadValue("status", f"must be one of {', '.join(RunStatus)}") from None
     started = run_values.clean_time(record.started_at, "started_at")
     finished = run_values.clean_time(record.finished_at, "finished_at")
     duration = run_values.clean_duration(record.duration_seconds)
     if finished is not None:
-        if record.status is RunStatus.RUNNING:
+        if status is RunStatus.RUNNING:
             raise BadValue("finished_at", "a running run has none")
         if started is not None:
             if finished < started:
@@ -326,7 +328,7 @@ def _stage(
         rounds[key],
         uuid7(),
         *key,
-        record.status.value,
+        status.value,
         started,
         finished,
         duration,

@@ -8,7 +8,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from chm_web import ROOT
+from chm_web.config import ROOT
 from chm_web.extensions import db
 from chm_web.services.exceptions import Unavailable
 

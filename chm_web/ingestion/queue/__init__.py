@@ -1,0 +1,29 @@
+"""Ingestion jobs on RQ: asking for one, doing it, and telling how far it has come.
+
+The only package that imports ``rq`` and ``redis``. A job is a scope and a time; its work is split into parts, one for
+each shard of each source, and each part is an RQ job of its own. What is kept in Redis can be lost: the next cycle
+reads again, and the runs themselves are in PostgreSQL.
+
+Keys: ``chm:job:<id>`` what was asked for; ``chm:part:<id>`` a part's progress, ``:rejected`` its rejected runs;
+``chm:jobs`` job ids by time; ``chm:live`` ids of jobs not seen to end; ``chm:watermark:<source>``;
+``chm:lock:<...>``. All but the watermarks end by themselves after a week.
+"""
+
+from chm_web.ingestion.queue.asking import request_sync
+from chm_web.ingestion.queue.connection import init_app
+from chm_web.ingestion.queue.looking import check_workers, count_live_workers, ping
+from chm_web.ingestion.queue.telling import find_live_job, get_job, latest_jobs, list_rejected
+from chm_web.ingestion.queue.work import run_worker
+
+__all__ = [
+    "check_workers",
+    "count_live_workers",
+    "find_live_job",
+    "get_job",
+    "init_app",
+    "latest_jobs",
+    "list_rejected",
+    "ping",
+    "request_sync",
+    "run_worker",
+]

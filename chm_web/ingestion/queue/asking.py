@@ -1,0 +1,110 @@
+"""Asking for an ingestion: one live job a scope, however often the button is pressed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from rq import Retry
+from uuid_utils.compat import uuid7
+
+from chm_web.ingestion.progress import IngestionJob, SyncScope
+from chm_web.ingestion.queue.connection import KEEP, needs_redis, rq_queue, state
+from chm_web.ingestion.queue.telling import Part, find_live_job, get_job, scope_values
+from chm_web.ingestion.queue.work import PART_TIMEOUT, perform_part, targets_of
+from chm_web.ingestion.sources import SHARDS
+from chm_web.services.clients import get_client
+from chm_web.services.exceptions import Conflict, NotFound
+from chm_web.services.pipelines import get_pipeline
+
+
+@needs_redis
+def request_sync(*, scope: SyncScope) -> tuple[IngestionJob, bool]:
+    """Ask for an ingestion; a live job that covers the scope is given back instead of a second one.
+
+    Returns:
+        The job, and whether it is a new one.
+
+    Raises:
+        NotFound: there is no such client, pipeline or source.
+        Conflict: there is nothing to read in this scope.
+        Unavailable: Redis does not answer.
+    """
+    _check_scope(scope)
+    # However often the button is pressed, and on however many machines: look and enqueue as one.
+    with state().redis.lock("chm:lock:request", timeout=10, blocking_timeout=5):
+        live = find_live_job(scope=scope)
+        if live is not None:
+            return live, False
+        return get_job(job_id=_enqueue(scope, _plan(scope))), True
+
+
+def _check_scope(scope: SyncScope) -> None:
+    sources = state().sources
+    if not sources:
+        raise Conflict("No source of runs is configured. Set CHM_PARTNER_API_BASE_URL and CHM_PARTNER_API_TOKEN.")
+    if scope.source is not None and scope.source not in sources:
+        raise NotFound(f"There is no source {scope.source!r}. There is: {', '.join(sources)}.")
+    if scope.client_id is not None and not get_client(client_id=scope.client_id).is_active:
+        raise Conflict("This client is disabled. Enable it before ingesting its runs.")
+    if scope.pipeline_id is not None:
+        pipeline = get_pipeline(pipeline_id=scope.pipeline_id)
+        if not pipeline.is_active:
+            raise Conflict("This pipeline is disabled. Enable it before ingesting its runs.")
+        if scope.client_id not in (None, pipeline.client_id):
+            raise Conflict("This pipeline belongs to another client.")
+
+
+def _plan(scope: SyncScope) -> list[tuple[str, int, int]]:
+    """The parts of a job: source, shard, number of pipelines. Shards with nothing to read are left out."""
+    parts = []
+    for source in state().sources.values():
+        if scope.source in (None, source.name):
+            sizes = [0] * SHARDS
+            for target in targets_of(source, scope):
+                sizes[target.pipeline_id.int % SHARDS] += 1
+            parts += [(source.name, shard, size) for shard, size in enumerate(sizes) if size]
+    if not parts:
+        raise Conflict(
+            "There is nothing to read here: no active pipeline in this scope has an external id on a platform "
+            "that a configured source serves."
+        )
+    return parts
+
+
+def _enqueue(scope: SyncScope, plan: list[tuple[str, int, int]]) -> str:
+    redis, jobs = state().redis, rq_queue()
+    job_id = str(uuid7())
+    requested_at = datetime.now(UTC)
+    parts = [Part(f"{job_id}-{number}", source, shard) for number, (source, shard, _) in enumerate(plan)]
+    with redis.pipeline() as pipe:
+        pipe.hset(
+            f"chm:job:{job_id}",
+            mapping={
+                "scope": json.dumps(asdict(scope), default=str),
+                "requested_at": requested_at.isoformat(),
+                "parts": json.dumps([asdict(part) for part in parts]),
+            },
+        )
+        pipe.expire(f"chm:job:{job_id}", KEEP)
+        for part, (_, _, size) in zip(parts, plan, strict=True):
+            pipe.hset(f"chm:part:{part.id}", mapping={"pipelines_total": size})
+            pipe.expire(f"chm:part:{part.id}", KEEP)
+        pipe.zadd("chm:jobs", {job_id: requested_at.timestamp()})
+        pipe.zremrangebyscore("chm:jobs", "-inf", (requested_at - KEEP).timestamp())
+        pipe.sadd("chm:live", job_id)
+        pipe.execute()
+    for part in parts:
+        jobs.enqueue(
+            perform_part,
+            kwargs={"part_id": part.id, "source": part.source, "shard": part.shard, "scope": scope_values(scope)},
+            job_id=part.id,
+            job_timeout=int(PART_TIMEOUT.total_seconds()),
+            result_ttl=int(KEEP.total_seconds()),
+            failure_ttl=int(KEEP.total_seconds()),
+            description=f"read {part.source}, shard {part.shard + 1} of {SHARDS}",
+            # A worker that is killed does not take the work with it: the part is done again, from its watermarks.
+            retry=Retry(max=3, interval=[1, 10, 60]),
+        )
+    return job_id

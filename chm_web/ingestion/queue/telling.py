@@ -1,0 +1,181 @@
+"""Telling how far jobs have come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from rq.job import Job, JobStatus
+from rq.registry import StartedJobRegistry
+
+from chm_web.ingestion.progress import Counts, IngestionJob, JobState, RejectedRun, SourceProgress, SyncScope, sum_up
+from chm_web.ingestion.queue.connection import QUEUE_NAME, needs_redis, state, text
+from chm_web.services.exceptions import NotFound
+
+_STATES = {
+    JobStatus.QUEUED: JobState.QUEUED,
+    JobStatus.CREATED: JobState.QUEUED,
+    JobStatus.DEFERRED: JobState.QUEUED,
+    JobStatus.SCHEDULED: JobState.QUEUED,
+    JobStatus.STARTED: JobState.RUNNING,
+    JobStatus.FINISHED: JobState.FINISHED,
+    JobStatus.FAILED: JobState.FAILED,
+    JobStatus.STOPPED: JobState.CANCELED,
+    JobStatus.CANCELED: JobState.CANCELED,
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a job's work: one shard of one source."""
+
+    id: str
+    source: str
+    shard: int
+
+
+def scope_values(scope: SyncScope) -> dict[str, str | None]:
+    return {name: None if value is None else str(value) for name, value in asdict(scope).items()}
+
+
+def scope_of(values: dict[str, str | None]) -> SyncScope:
+    client_id, pipeline_id = values["client_id"], values["pipeline_id"]
+    return SyncScope(
+        UUID(client_id) if client_id else None, UUID(pipeline_id) if pipeline_id else None, values["source"]
+    )
+
+
+@needs_redis
+def get_job(*, job_id: str) -> IngestionJob:
+    """Give a job and its progress.
+
+    Raises:
+        NotFound: there is no such job, or it is older than a week.
+        Unavailable: Redis does not answer.
+    """
+    found = _read_jobs([job_id])
+    if not found:
+        raise NotFound("There is no such ingestion job. Jobs are kept for seven days.")
+    return found[0]
+
+
+@needs_redis
+def latest_jobs(*, limit: int = 20) -> list[IngestionJob]:
+    """List the latest jobs, the newest first.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    ids = state().redis.zrevrange("chm:jobs", 0, limit - 1)
+    return _read_jobs([text(raw) for raw in ids])
+
+
+@needs_redis
+def find_live_job(*, scope: SyncScope) -> IngestionJob | None:
+    """Give a job that is still live and covers ``scope``, if there is one.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    redis = state().redis
+    ids = sorted(map(text, redis.smembers("chm:live")))
+    if not ids:
+        return None
+    # Notices parts whose worker died without a word, so that they count as failed or are done again.
+    StartedJobRegistry(QUEUE_NAME, connection=redis).cleanup()
+    live = {job.id: job for job in _read_jobs(ids) if job.state.is_live}
+    ended = set(ids) - set(live)
+    if ended:
+        redis.srem("chm:live", *ended)
+    return next((job for job in live.values() if job.scope.covers(scope)), None)
+
+
+@needs_redis
+def list_rejected(*, job_id: str, limit: int = 100) -> list[RejectedRun]:
+    """List runs that a job rejected, with their reasons; at most a thousand a part are kept.
+
+    Raises:
+        NotFound: there is no such job.
+        Unavailable: Redis does not answer.
+    """
+    redis = state().redis
+    rejected: list[RejectedRun] = []
+    for part in _parts_of(redis.hgetall(f"chm:job:{job_id}")):
+        for raw in redis.lrange(f"chm:part:{part.id}:rejected", 0, limit - len(rejected) - 1):
+            values = json.loads(raw)
+            pipeline_id = values.pop("pipeline_id")
+            rejected.append(RejectedRun(pipeline_id=UUID(pipeline_id) if pipeline_id else None, **values))
+        if len(rejected) >= limit:
+            break
+    return rejected
+
+
+def _parts_of(raw: dict[Any, Any]) -> list[Part]:
+    if not raw:
+        raise NotFound("There is no such ingestion job. Jobs are kept for seven days.")
+    return [Part(**part) for part in json.loads(raw[b"parts"])]
+
+
+def _read_jobs(ids: Sequence[str]) -> list[IngestionJob]:
+    """Read jobs and all their parts in three round trips; ids that are gone are left out."""
+    redis = state().redis
+    with redis.pipeline(transaction=False) as pipe:
+        for job_id in ids:
+            pipe.hgetall(f"chm:job:{job_id}")
+        found = [(job_id, raw) for job_id, raw in zip(ids, pipe.execute(), strict=True) if raw]
+    parts = {job_id: _parts_of(raw) for job_id, raw in found}
+    flat = [part for of_job in parts.values() for part in of_job]
+    with redis.pipeline(transaction=False) as pipe:
+        for part in flat:
+            pipe.hgetall(f"chm:part:{part.id}")
+        progress = dict(zip((part.id for part in flat), pipe.execute(), strict=True))
+    rq_jobs = dict(
+        zip((part.id for part in flat), Job.fetch_many([part.id for part in flat], connection=redis), strict=True)
+    )
+    return [
+        IngestionJob(
+            id=job_id,
+            scope=scope_of(json.loads(raw[b"scope"])),
+            requested_at=datetime.fromisoformat(text(raw[b"requested_at"])),
+            sources=_by_source([_part_progress(p.source, progress[p.id], rq_jobs[p.id]) for p in parts[job_id]]),
+        )
+        for job_id, raw in found
+    ]
+
+
+def _part_progress(source: str, raw: dict[Any, Any], rq_job: Job | None) -> SourceProgress:
+    def number(name: str) -> int:
+        return int(raw.get(name.encode(), 0))
+
+    def moment(name: str) -> datetime | None:
+        value = text(raw.get(name.encode()))
+        return datetime.fromisoformat(value) if value else None
+
+    state = JobState.CANCELED if rq_job is None else _STATES[rq_job.get_status(refresh=False)]
+    error = text(raw.get(b"error")) or None
+    ended_at = moment("ended_at")
+    if state is JobState.FINISHED and error:
+        state = JobState.FAILED
+    elif state is JobState.FAILED and error is None:
+        error = "The work was broken off and could not be resumed. The worker's log says why; try again."
+        ended_at = rq_job.ended_at if rq_job else None
+    return SourceProgress(
+        name=source,
+        state=state,
+        counts=Counts(*(number(name) for name in ("pages", "created", "updated", "unchanged", "rejected"))),
+        pipelines_done=number("pipelines_done"),
+        pipelines_total=number("pipelines_total"),
+        started_at=moment("started_at"),
+        ended_at=ended_at,
+        error=error,
+    )
+
+
+def _by_source(parts: list[SourceProgress]) -> tuple[SourceProgress, ...]:
+    """Put a source's shards together again: how the work is split is nobody's business outside."""
+    names = list(dict.fromkeys(part.name for part in parts))
+    return tuple(sum_up(name, [part for part in parts if part.name == name]) for name in names)

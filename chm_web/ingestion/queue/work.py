@@ -1,0 +1,215 @@
+"""Doing an ingestion: a part of a job in RQ's work horse, under its source's lock."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from redis import Redis
+from redis.exceptions import LockError, RedisError
+from rq import Retry, Worker
+
+from chm_web.extensions import db
+from chm_web.ingestion.client import SourceBusy, SourceError
+from chm_web.ingestion.job import ingest_pipelines, open_client
+from chm_web.ingestion.progress import Counts, RejectedRun, SyncScope
+from chm_web.ingestion.queue.connection import KEEP, REDIS_AWAY, rq_queue, state, text
+from chm_web.ingestion.queue.telling import scope_of
+from chm_web.ingestion.sources import SHARDS, Source
+from chm_web.services.exceptions import Unavailable
+from chm_web.services.pipelines import IngestTarget, list_ingest_targets
+
+log = logging.getLogger(__name__)
+
+MAX_REJECTED_KEPT = 1000
+PART_TIMEOUT = timedelta(hours=6)
+# How long a dead worker's source stays locked, and how often a living one renews its lock.
+LOCK_SECONDS = 30
+LOCK_RENEWAL_SECONDS = 10
+WAIT_FOR_LOCK_SECONDS = 2
+WAIT_FOR_DATABASE_SECONDS = 5
+# A worker that is alive gives a sign at least this often.
+WORKER_TTL_SECONDS = 45
+
+
+def targets_of(source: Source, scope: SyncScope, shard: int | None = None) -> list[IngestTarget]:
+    targets = list_ingest_targets(platforms=source.platforms, client_id=scope.client_id, pipeline_id=scope.pipeline_id)
+    return [target for target in targets if shard is None or target.pipeline_id.int % SHARDS == shard]
+
+
+class _PartReporter:
+    """Writes a part's progress to Redis, one round trip a page."""
+
+    def __init__(self, redis: Redis, part_id: str) -> None:
+        self._redis = redis
+        self._key = f"chm:part:{part_id}"
+
+    def begin(self, pipelines: int) -> None:
+        """Start counting: a part that is done again counts from the beginning."""
+        with self._redis.pipeline() as pipe:
+            pipe.delete(self._key, f"{self._key}:rejected")
+            pipe.hset(self._key, mapping={"pipelines_total": pipelines, "started_at": _now_text()})
+            pipe.expire(self._key, KEEP)
+            pipe.execute()
+
+    def page(self, counts: Counts, rejected: Sequence[RejectedRun]) -> None:
+        """Add a page's counts and rejected runs."""
+        with self._redis.pipeline() as pipe:
+            for name, count in asdict(counts).items():
+                if count:
+                    pipe.hincrby(self._key, name, count)
+            if rejected:
+                pipe.rpush(f"{self._key}:rejected", *(json.dumps(asdict(item), default=str) for item in rejected))
+                pipe.ltrim(f"{self._key}:rejected", 0, MAX_REJECTED_KEPT - 1)
+                pipe.expire(f"{self._key}:rejected", KEEP)
+            pipe.execute()
+
+    def pipeline_done(self) -> None:
+        """Count one pipeline as done."""
+        self._redis.hincrby(self._key, "pipelines_done", 1)
+
+    def end(self, error: str | None) -> None:
+        """Close the account."""
+        self._redis.hset(self._key, mapping={"ended_at": _now_text(), "error": error or ""})
+
+
+class _RedisWatermarks:
+    """A source's watermarks in one hash. A value that cannot be read counts as none."""
+
+    def __init__(self, redis: Redis, source: str) -> None:
+        self._redis = redis
+        self._key = f"chm:watermark:{source}"
+
+    def get(self, pipeline_id: UUID) -> datetime | None:
+        """The time to ask from."""
+        value = text(self._redis.hget(self._key, str(pipeline_id)))
+        try:
+            return datetime.fromisoformat(value) if value else None
+        except ValueError:
+            return None
+
+    def set(self, pipeline_id: UUID, moment: datetime) -> None:
+        """Remember the time to ask from."""
+        self._redis.hset(self._key, str(pipeline_id), moment.isoformat())
+
+
+def _now_text() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def perform_part(*, part_id: str, source: str, shard: int, scope: dict[str, str | None]) -> Retry | None:
+    """Read one shard of a source within a scope. Run by RQ in a forked work horse.
+
+    Returns:
+        None when it is done, successfully or not (the part's record says which); a Retry when it must come again:
+        the platform or the database asks for time, or another job is reading the same shard.
+    """
+    # Connections must not be shared across the fork.
+    db.engine.dispose(close=False)
+    here = state()
+    configured = here.sources.get(source)
+    reporter = _PartReporter(here.redis, part_id)
+    if configured is None:
+        reporter.end(f"The source {source!r} is no longer configured.")
+        return None
+    with _exclusive(here.redis, f"{source}:{shard}") as mine:
+        if not mine:
+            return Retry(max=10_000, interval=WAIT_FOR_LOCK_SECONDS)
+        try:
+            targets = targets_of(configured, scope_of(scope), shard)
+            reporter.begin(len(targets))
+            with open_client(configured, here.config) as client:
+                ingest_pipelines(
+                    source=configured,
+                    client=client,
+                    targets=targets,
+                    reporter=reporter,
+                    watermarks=_RedisWatermarks(here.redis, source),
+                )
+        except SourceBusy as busy:
+            log.info("source %s: %s", source, busy)
+            return Retry(max=10_000, interval=max(1, round(busy.retry_after)))
+        except Unavailable as err:
+            log.warning("source %s: %s Trying again in %s s.", source, err, WAIT_FOR_DATABASE_SECONDS)
+            return Retry(max=10_000, interval=WAIT_FOR_DATABASE_SECONDS)
+        except SourceError as err:
+            log.warning("source %s: %s", source, err)
+            reporter.end(str(err))
+            return None
+        reporter.end(None)
+    return None
+
+
+@contextmanager
+def _exclusive(redis: Redis, name: str) -> Iterator[bool]:
+    """Hold a shard of a source for as long as it is read. Gives False at once when somebody else does.
+
+    The lock ends by itself soon after its holder died; a thread renews it for a holder that lives.
+    """
+    lock = redis.lock(f"chm:lock:source:{name}", timeout=LOCK_SECONDS, thread_local=False)
+    if not lock.acquire(blocking=False):
+        yield False
+        return
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(LOCK_RENEWAL_SECONDS):
+            try:
+                lock.extend(LOCK_SECONDS, replace_ttl=True)
+            except RedisError:
+                # Redis was emptied or is away. Going on is safe: a run that is read twice is one row.
+                log.warning("the lock on source %s could not be renewed", name)
+
+    thread = threading.Thread(target=renew, name=f"lock {name}", daemon=True)
+    thread.start()
+    try:
+        yield True
+    finally:
+        done.set()
+        thread.join()
+        try:
+            lock.release()
+        except (LockError, RedisError):
+            log.warning("the lock on source %s was lost before its end", name)
+
+
+class _Worker(Worker):
+    """RQ's worker, and whether it was asked to stop or broke off."""
+
+    asked_to_stop = False
+
+    def request_stop(self, signum: int, frame: Any) -> None:
+        """Remember that the end was asked for."""
+        self.asked_to_stop = True
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+
+
+def run_worker() -> None:
+    """Work on ingestion jobs until SIGTERM or SIGINT; the current job is finished first. Needs the app's context.
+
+    Also runs RQ's scheduler, which brings back jobs that asked for time. A Redis that goes away is waited for.
+    """
+    while True:
+        try:
+            worker = _Worker(
+                [rq_queue()],
+                connection=state().redis,
+                worker_ttl=WORKER_TTL_SECONDS,
+                job_monitoring_interval=5,
+                maintenance_interval=60,
+            )
+            worker.work(with_scheduler=True)
+            if worker.asked_to_stop:
+                return
+            log.warning("the worker broke off; starting again")
+        except REDIS_AWAY as err:
+            log.warning("Redis does not answer (%s); trying again in a moment", err)
+        time.sleep(1)
