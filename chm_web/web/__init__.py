@@ -1,0 +1,19 @@
+"""The pages: one module a resource, each view a thin translation of service functions into a template."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from chm_web.web import clients, formats, headers, ingestion, overview, pipelines, probes, static_files
+
+
+def init_app(app: Flask) -> None:
+    """Register the pages with what every template needs, and the headers that every response carries."""
+    # Templates read well with one tag a line; without these two every such line would be sent as a blank one.
+    app.jinja_env.trim_blocks = True
+    app.jinja_env.lstrip_blocks = True
+    formats.init_app(app)
+    static_files.init_app(app)
+    headers.init_app(app)
+    for module in (overview, clients, pipelines, ingestion, probes):
+        app.register_blueprint(module.blueprint)

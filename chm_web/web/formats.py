@@ -1,0 +1,144 @@
+"""How values are said on a page: times, durations, numbers and the words for statuses. Registered as filters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from flask import Flask
+
+from chm_web.models import RunStatus
+from chm_web.services.health import Health, StripRun
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+WORDS: dict[str, str] = {
+    Health.FAILING: "Failing",
+    Health.LATE: "Late",
+    Health.RUNNING: "Running",
+    Health.HEALTHY: "Healthy",
+    Health.NO_DATA: "No data",
+    RunStatus.SUCCESS: "Success",
+    RunStatus.FAILED: "Failed",
+    RunStatus.CANCELED: "Canceled",
+    RunStatus.SKIPPED: "Skipped",
+    "airflow": "Airflow",
+    "dbt": "dbt",
+    "cron": "cron",
+    "vendor_api": "Vendor API",
+    "custom": "Custom",
+    "ingestion": "Ingestion",
+    "transform": "Transform",
+    "quality": "Quality",
+    "export": "Export",
+    "healthcheck": "Health check",
+    "queued": "Waiting",
+    "finished": "Finished",
+}
+
+_STRIP_WORDS = {
+    RunStatus.FAILED: "failed",
+    RunStatus.SUCCESS: "succeeded",
+    RunStatus.RUNNING: "running",
+    RunStatus.CANCELED: "canceled",
+    RunStatus.SKIPPED: "skipped",
+}
+
+
+def init_app(app: Flask) -> None:
+    """Make the functions below the filters of the same name."""
+    for function in (ago, clock, duration, iso, number, short, span, stamp, strip_summary, words):
+        app.jinja_env.filters[function.__name__] = function
+
+
+def words(value: str) -> str:
+    """Say a status, a platform or another enumerated value as people do."""
+    return WORDS.get(value, value)
+
+
+def number(value: int) -> str:
+    """Group the digits: 1,234,567."""
+    return f"{value:,}"
+
+
+def iso(moment: datetime) -> str:
+    """Write a moment for machines, in UTC to the second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def stamp(moment: datetime) -> str:
+    """Write a moment in full: 23 Nov 2026, 15:04:12 UTC."""
+    moment = moment.astimezone(UTC)
+    return f"{moment.day} {moment:%b %Y, %H:%M:%S} UTC"
+
+
+def short(moment: datetime) -> str:
+    """Write a moment for a table's column, where the year is plain: 23 Nov, 15:04:12."""
+    moment = moment.astimezone(UTC)
+    return f"{moment.day} {moment:%b, %H:%M:%S}"
+
+
+def clock(moment: datetime) -> str:
+    """Write the time of day: 15:04 UTC."""
+    return f"{moment.astimezone(UTC):%H:%M} UTC"
+
+
+def duration(value: float | timedelta) -> str:
+    """Say how long something took, to the second where that matters: 0.4 s, 4 min 12 s, 2 h 5 min, 3 days 4 h."""
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if 0 < seconds < 9.95:
+        return f"{max(seconds, 0.1):.1f} s".replace(".0 s", " s")
+    whole = max(0, round(seconds))
+    if whole < MINUTE:
+        return f"{whole} s"
+    if whole < HOUR:
+        return _two(whole // MINUTE, "min", whole % MINUTE, "s")
+    # Rounded before it is cut into units, so that 59 min 40 s never shows as 0 h 60 min.
+    return _coarse(round(whole / MINUTE) * MINUTE)
+
+
+def span(value: timedelta) -> str:
+    """Say how long a state has lasted, where seconds do not matter: under 1 min, 12 min, 3 h 20 min, 2 days 5 h."""
+    whole = max(0, int(value.total_seconds()))
+    return "under 1 min" if whole < MINUTE else _coarse(whole)
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """Say how long ago a moment was, in its largest unit; a moment to come is "in 3 min"."""
+    seconds = int((now - moment).total_seconds())
+    if abs(seconds) < MINUTE:
+        return "just now"
+    size = abs(seconds)
+    if size < HOUR:
+        text = f"{size // MINUTE} min"
+    elif size < 2 * DAY:
+        text = f"{size // HOUR} h"
+    else:
+        text = f"{size // DAY} days"
+    return f"{text} ago" if seconds > 0 else f"in {text}"
+
+
+def strip_summary(runs: Sequence[StripRun]) -> str:
+    """Say in a sentence what a strip of runs (oldest first) shows."""
+    if not runs:
+        return "No runs yet"
+    counts = Counter(run.status for run in runs)
+    parts = [f"{counts[status]} {word}" for status, word in _STRIP_WORDS.items() if counts[status]]
+    subject = "Last run" if len(runs) == 1 else f"Last {len(runs)} runs"
+    return f"{subject}: {', '.join(parts)}; the newest {_STRIP_WORDS[runs[-1].status]}"
+
+
+def _coarse(whole: int) -> str:
+    if whole < HOUR:
+        return f"{whole // MINUTE} min"
+    if whole < DAY:
+        return _two(whole // HOUR, "h", whole % HOUR // MINUTE, "min")
+    days = whole // DAY
+    if days >= 10:
+        return f"{days} days"
+    return _two(days, "day" if days == 1 else "days", whole % DAY // HOUR, "h")
+
+
+def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    return f"{large} {large_unit} {small} {small_unit}" if small else f"{large} {large_unit}"

@@ -1,0 +1,103 @@
+"""Ingest now: start an ingestion and watch it to its end."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, abort, make_response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from chm_web.ingestion import queue
+from chm_web.ingestion.progress import SyncScope
+from chm_web.services import clients, pipelines
+from chm_web.services.exceptions import Conflict, NotFound, Unavailable
+from chm_web.web.panel import IngestPanel, panel_for_job, panel_for_scope
+
+blueprint = Blueprint("ingestion", __name__, url_prefix="/ingestion")
+
+ENDED_EVENT = "chm:ingested"
+_GONE = "This ingestion is no longer known: ingestions are kept for 7 days."
+
+
+@blueprint.post("/sync")
+def sync() -> BaseResponse:
+    """Start an ingestion, or join the one that runs, and lead to its progress. Open until sign-in exists."""
+    scope = _form_scope()
+    try:
+        job, _ = queue.request_sync(scope=scope)
+    except (Conflict, Unavailable) as err:
+        panel = IngestPanel(scope=scope, problem=err.message, refused=True)
+        page = render_template("ingestion/refused.html", panel=panel, **_subject(scope))
+        return make_response(page, 503 if isinstance(err, Unavailable) else 409)
+    return redirect(url_for("ingestion.job", job_id=job.id), code=303)
+
+
+@blueprint.get("/panel")
+def panel() -> str:
+    """Show the "Ingest now" panel of a page alone, for its own refresh. Open until sign-in exists."""
+    scope = _scope(request.args)
+    return render_template("ingestion/_panel.html", panel=panel_for_scope(scope))
+
+
+@blueprint.get("/jobs/<job_id>")
+def job(job_id: str) -> Response:
+    """Show one ingestion: its progress or its result, by source. Open until sign-in exists."""
+    found = queue.get_job(job_id=job_id)
+    page = render_template(
+        "ingestion/job.html", job=found, panel=panel_for_job(found), **_subject(found.scope)
+    )
+    return _tell_when_ended(make_response(page), ended=not found.state.is_live)
+
+
+@blueprint.get("/jobs/<job_id>/progress")
+def progress(job_id: str) -> Response:
+    """Show one ingestion's panel alone; it asks for itself again until the end. Open until sign-in exists."""
+    try:
+        found = queue.get_job(job_id=job_id)
+        shown, status = panel_for_job(found), 200
+    except NotFound:
+        shown, status = IngestPanel(scope=_scope(request.args), problem=_GONE), 404
+    except Unavailable as err:
+        # The job goes on without us: keep asking, so that the progress comes back by itself.
+        shown, status = IngestPanel(scope=_scope(request.args), problem=err.message, job_id=job_id), 503
+    page = make_response(render_template("ingestion/_panel.html", panel=shown), status)
+    return _tell_when_ended(page, ended=status == 200 and shown.job_id is None)
+
+
+def _tell_when_ended(response: Response, *, ended: bool) -> Response:
+    if ended:
+        response.headers["HX-Trigger"] = ENDED_EVENT
+    return response
+
+
+def _form_scope() -> SyncScope:
+    """Read the scope of a form, and complete it: a pipeline's scope names its client too."""
+    scope = _scope(request.form)
+    if scope.pipeline_id is not None:
+        pipeline = pipelines.get_pipeline(pipeline_id=scope.pipeline_id)
+        return SyncScope(client_id=pipeline.client_id, pipeline_id=pipeline.id, source=scope.source)
+    return scope
+
+
+def _scope(values: Any) -> SyncScope:
+    try:
+        client_id = UUID(values["client_id"]) if values.get("client_id") else None
+        pipeline_id = UUID(values["pipeline_id"]) if values.get("pipeline_id") else None
+    except ValueError:
+        abort(400, description="The client or the pipeline is not given by its id.")
+    return SyncScope(client_id=client_id, pipeline_id=pipeline_id, source=values.get("source") or None)
+
+
+def _subject(scope: SyncScope) -> dict[str, Any]:
+    """Name what a scope covers, and where its page is."""
+    try:
+        if scope.pipeline_id is not None:
+            name = pipelines.get_pipeline(pipeline_id=scope.pipeline_id).name
+            return {"subject": name, "back": url_for("pipelines.show", pipeline_id=scope.pipeline_id)}
+        if scope.client_id is not None:
+            name = clients.get_client(client_id=scope.client_id).name
+            return {"subject": name, "back": url_for("clients.show", client_id=scope.client_id)}
+    except NotFound:  # an old ingestion of something that is gone
+        pass
+    return {"subject": scope.source or "All clients", "back": url_for("overview.index")}

@@ -1,0 +1,84 @@
+"""The first page: what is wrong right now, over all clients."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint, abort, render_template, request
+
+from chm_web.ingestion.progress import SyncScope
+from chm_web.services import health
+from chm_web.services.health import Health, HealthTally, PipelineHealth
+from chm_web.web.panel import panel_for_scope
+
+blueprint = Blueprint("overview", __name__)
+
+LIST_LIMIT = 50
+FILTER_LIMIT = 200
+FLEET_LIMIT = 1000
+
+
+@blueprint.get("/")
+def index() -> str:
+    """Show what is failing and late right now, worst first. Open until sign-in exists."""
+    return render_template("overview/index.html", panel=panel_for_scope(SyncScope()), **_health())
+
+
+@blueprint.get("/overview/health")
+def fragment() -> str:
+    """Show the first page's figures and lists alone, for its own refresh. Open until sign-in exists."""
+    return render_template("overview/_health.html", **_health())
+
+
+def _health() -> dict[str, Any]:
+    now = datetime.now(UTC)
+    by_client = health.tally_health_by_client(now=now)
+    tally = _sum(by_client.values())
+    chosen = _chosen()
+    lists = {"chosen_list": _list_chosen(chosen, now)} if chosen else _list_trouble(now)
+    pipelines = [pipeline for listed in lists.values() for pipeline in listed]
+    return {
+        "now": now,
+        "tally": tally,
+        "client_count": len(by_client),
+        "chosen": chosen,
+        "strips": health.run_strips(pipeline_ids=[pipeline.pipeline_id for pipeline in pipelines]),
+        "failing": [],
+        "late": [],
+        "chosen_list": [],
+        **lists,
+    }
+
+
+def _list_trouble(now: datetime) -> dict[str, list[PipelineHealth]]:
+    return {
+        "failing": health.list_fleet_health(now=now, health=[Health.FAILING], limit=LIST_LIMIT),
+        "late": health.list_fleet_health(now=now, health=[Health.LATE], limit=LIST_LIMIT),
+    }
+
+
+def _list_chosen(chosen: Health, now: datetime) -> list[PipelineHealth]:
+    if chosen is Health.RUNNING:
+        # What runs now is no state of health: a failing pipeline may be running too.
+        fleet = health.list_fleet_health(now=now, limit=FLEET_LIMIT)
+        return [pipeline for pipeline in fleet if pipeline.running_since][:FILTER_LIMIT]
+    return health.list_fleet_health(now=now, health=[chosen], limit=FILTER_LIMIT)
+
+
+def _chosen() -> Health | None:
+    value = request.args.get("health")
+    try:
+        return Health(value) if value else None
+    except ValueError:
+        abort(400, description=f"There is no state of health called “{value}”.")
+
+
+def _sum(tallies: Any) -> HealthTally:
+    counts = dict.fromkeys(Health, 0)
+    running_now = 0
+    for tally in tallies:
+        running_now += tally.running_now
+        for state, pipelines in tally.counts.items():
+            counts[state] += pipelines
+    return HealthTally(counts, running_now)

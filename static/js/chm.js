@@ -1,0 +1,223 @@
+// Everything the pages do beyond htmx. Events are delegated, so that swapped content needs no setting up of its own.
+(function () {
+  "use strict";
+
+  var MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+  var THEMES = ["auto", "light", "dark"];
+  var REFUSALS = [404, 409, 503]; // answers of the ingest panel that say in words what is wrong
+
+  function byId(id) {
+    return document.getElementById(id);
+  }
+
+  function remember(key, value) {
+    try {
+      localStorage.setItem(key, value);
+    } catch {
+      // storage may be forbidden: the choice holds for this page
+    }
+  }
+
+  function recall(key) {
+    try {
+      return localStorage.getItem(key);
+    } catch {
+      return null;
+    }
+  }
+
+  // --- Theme -------------------------------------------------------------------------------------------------
+
+  function labelTheme() {
+    var chosen = window.chmTheme.choice();
+    var next = THEMES[(THEMES.indexOf(chosen) + 1) % THEMES.length];
+    document.querySelectorAll('[data-action="theme"]').forEach(function (button) {
+      var label = "Theme: " + chosen + ". Change to " + next + ".";
+      button.setAttribute("aria-label", label);
+      button.title = label;
+    });
+  }
+
+  function changeTheme() {
+    var next = THEMES[(THEMES.indexOf(window.chmTheme.choice()) + 1) % THEMES.length];
+    remember("chm-theme", next);
+    window.chmTheme.apply();
+    labelTheme();
+  }
+
+  // --- Time zone ---------------------------------------------------------------------------------------------
+
+  var zone = recall("chm-zone") === "local" ? "local" : "utc";
+
+  function two(value) {
+    return String(value).padStart(2, "0");
+  }
+
+  function zoneName(moment) {
+    if (zone === "utc") return "UTC";
+    var parts = new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" }).formatToParts(moment);
+    return parts.find(function (part) { return part.type === "timeZoneName"; }).value;
+  }
+
+  function say(moment, form) {
+    var utc = zone === "utc";
+    var day = utc ? moment.getUTCDate() : moment.getDate();
+    var month = MONTHS[utc ? moment.getUTCMonth() : moment.getMonth()];
+    var year = utc ? moment.getUTCFullYear() : moment.getFullYear();
+    var time = two(utc ? moment.getUTCHours() : moment.getHours()) + ":" +
+      two(utc ? moment.getUTCMinutes() : moment.getMinutes());
+    if (form === "clock") return time + " " + zoneName(moment);
+    time += ":" + two(utc ? moment.getUTCSeconds() : moment.getSeconds());
+    if (form === "short") return day + " " + month + ", " + time;
+    return day + " " + month + " " + year + ", " + time + " " + zoneName(moment);
+  }
+
+  function sayMoments(within) {
+    within.querySelectorAll("time[data-moment]").forEach(function (element) {
+      var moment = new Date(element.dateTime);
+      var form = element.dataset.moment;
+      element.title = (form === "since" ? "Since " : "") + say(moment, "full");
+      if (form === "clock" || form === "short") element.textContent = say(moment, form);
+    });
+    within.querySelectorAll("[data-zone-name]").forEach(function (element) {
+      element.textContent = zoneName(new Date());
+    });
+  }
+
+  function labelZone() {
+    var here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    document.querySelectorAll('[data-action="zone"]').forEach(function (button) {
+      var label = zone === "utc"
+        ? "Times are in UTC. Show them in " + here + "."
+        : "Times are in " + here + ". Show them in UTC.";
+      button.setAttribute("aria-label", label);
+      button.title = label;
+      button.querySelector("[data-zone-label]").textContent = zone === "utc" ? "UTC" : "Local";
+    });
+  }
+
+  function changeZone() {
+    zone = zone === "utc" ? "local" : "utc";
+    remember("chm-zone", zone);
+    labelZone();
+    sayMoments(document);
+  }
+
+  // --- The number failing, in the tab's title and icon ----------------------------------------------------------
+
+  function showFailing() {
+    var health = byId("health");
+    if (!health || !health.dataset.failing) return;
+    var failing = Number(health.dataset.failing);
+    var bare = document.title.replace(/^\([\d,]+\) /, "");
+    document.title = (failing ? "(" + failing.toLocaleString("en") + ") " : "") + bare;
+    var link = document.querySelector('link[rel="icon"]');
+    if (!link.dataset.plain) link.dataset.plain = link.href;
+    link.href = failing ? badgeIcon(failing) : link.dataset.plain;
+  }
+
+  function badgeIcon(failing) {
+    var text = failing > 99 ? "99" : String(failing);
+    var drawing = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#a8201a"/>' +
+      '<text x="16" y="23" text-anchor="middle" font-family="sans-serif" font-weight="bold" font-size="20" fill="#fff">' + text + "</text></svg>";
+    return "data:image/svg+xml," + encodeURIComponent(drawing);
+  }
+
+  // --- Notices and announcements ---------------------------------------------------------------------------------
+
+  var noticeOf = ""; // the id of the part of the page that could not be asked for
+
+  function notify(text, source) {
+    var notice = byId("notice");
+    noticeOf = source || "";
+    notice.textContent = text;
+    notice.hidden = !text;
+  }
+
+  var announced = "";
+
+  function announce(text) {
+    if (!text || text === announced) return;
+    announced = text;
+    byId("announcer").textContent = text;
+  }
+
+  // --- htmx --------------------------------------------------------------------------------------------------
+
+  function isPoll(detail) {
+    return detail.requestConfig && detail.requestConfig.verb === "get" && detail.elt.hasAttribute("data-polls");
+  }
+
+  function isBeingRead(element) {
+    var selection = window.getSelection();
+    return selection && !selection.isCollapsed && element.contains(selection.anchorNode);
+  }
+
+  document.addEventListener("htmx:configRequest", function (event) {
+    event.detail.headers["X-CSRFToken"] = document.querySelector('meta[name="csrf-token"]').content;
+  });
+
+  document.addEventListener("htmx:beforeRequest", function (event) {
+    if (!isPoll(event.detail)) return;
+    // A hidden tab asks for nothing, and nobody loses what they are just marking to copy it.
+    if (document.hidden || isBeingRead(event.detail.elt)) event.preventDefault();
+  });
+
+  document.addEventListener("htmx:beforeSwap", function (event) {
+    var detail = event.detail;
+    var isPanel = detail.target && detail.target.hasAttribute("data-panel");
+    if (isPanel && REFUSALS.indexOf(detail.xhr.status) >= 0 && detail.serverResponse.indexOf("data-panel") >= 0) {
+      detail.shouldSwap = true;
+      detail.isError = false;
+    }
+  });
+
+  document.addEventListener("htmx:afterSwap", function (event) {
+    var config = event.detail.requestConfig;
+    sayMoments(document);
+    showFailing();
+    var panel = byId("ingest-panel");
+    if (panel) announce(panel.dataset.announce);
+    // The pressed button is gone: its keyboard user goes on at what took its place.
+    if (config && config.verb === "post" && byId("ingest-headline")) byId("ingest-headline").focus();
+  });
+
+  document.addEventListener("htmx:afterRequest", function (event) {
+    // One part that answers again says nothing about another that does not.
+    if (event.detail.successful && (!noticeOf || noticeOf === event.detail.elt.id)) notify("");
+  });
+
+  document.addEventListener("htmx:responseError", function (event) {
+    var status = event.detail.xhr.status;
+    notify(isPoll(event.detail)
+      ? "This page could not be refreshed (error " + status + "). It shows what was last known and keeps trying."
+      : "That did not work (error " + status + "). Reload the page and try again.", event.detail.elt.id);
+  });
+
+  document.addEventListener("htmx:sendError", function (event) {
+    notify(isPoll(event.detail)
+      ? "CHM cannot be reached. This page shows what was last known and keeps trying."
+      : "CHM cannot be reached. Nothing was changed; try again in a moment.", event.detail.elt.id);
+  });
+
+  // --- The page ------------------------------------------------------------------------------------------------
+
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest("[data-action]");
+    if (!button) return;
+    if (button.dataset.action === "theme") changeTheme();
+    if (button.dataset.action === "zone") changeZone();
+  });
+
+  document.addEventListener("visibilitychange", function () {
+    if (!document.hidden && window.htmx) window.htmx.trigger(document.body, "chm:visible");
+  });
+
+  document.querySelectorAll("[data-action]").forEach(function (button) {
+    button.hidden = false; // they do nothing without this script, so they show only with it
+  });
+  labelTheme();
+  labelZone();
+  sayMoments(document);
+  showFailing();
+})();

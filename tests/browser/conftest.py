@@ -1,0 +1,206 @@
+"""The app behind a real server, with a real worker and a partner, and Debian's Chromium before it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from socketserver import BaseServer
+
+import pytest
+from flask import Flask
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from werkzeug.serving import make_server
+
+from chm_web import create_app
+from chm_web.config import Config
+from chm_web.demo.fleet import CLIENTS
+from chm_web.demo.partner import PartnerServer
+from chm_web.models import Client, Environment, Pipeline, PipelineType, Platform, RunStatus
+from tests.factories import make_client, make_pipeline, make_run
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+TOKEN = "token-of-the-tests"
+
+# Violations of the policy are events of the page, not only lines on the console.
+_WATCH_POLICY = """
+document.addEventListener("securitypolicyviolation", event => console.error("policy: " + event.violatedDirective));
+"""
+
+
+@dataclass
+class Site:
+    """A running app and what it shows."""
+
+    url: str
+    client: Client
+    failing: Pipeline
+    readable: Pipeline
+    complaints: list[str] = field(default_factory=list)
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Every page by name."""
+        return {
+            "overview": "/",
+            "healthy": "/?health=healthy",
+            "clients": "/clients",
+            "client": f"/clients/{self.client.id}",
+            "pipeline": f"/pipelines/{self.failing.id}",
+            "not found": "/no/such/page",
+        }
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, started once."""
+    if not Path(CHROMIUM).exists():
+        pytest.skip("Debian's Chromium is not installed")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def partner() -> Iterator[PartnerServer]:
+    """The demo's partner."""
+    server = PartnerServer(token=TOKEN)
+    with _serving(server):
+        yield server
+
+
+@pytest.fixture
+def site(committed_app: Flask, config: Config, partner: PartnerServer) -> Iterator[Site]:
+    """The app on a free port of the loopback interface, with a small inventory."""
+    configured = dataclasses.replace(
+        config, partner_api_base_url=partner.base_url, partner_api_token=TOKEN, partner_page_size=200
+    )
+    app = create_app(configured)
+    client, failing, readable = _make_inventory()
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    with _serving(server):
+        yield Site(f"http://127.0.0.1:{server.server_port}", client, failing, readable)
+
+
+@pytest.fixture
+def worker(config: Config, partner: PartnerServer) -> Iterator[None]:
+    """A worker process on the same servers."""
+    environment = {
+        **os.environ,
+        "CHM_DATABASE_URL": config.database_url,
+        "CHM_REDIS_URL": config.redis_url,
+        "CHM_SECRET_KEY": config.secret_key,
+        "CHM_PARTNER_API_BASE_URL": partner.base_url,
+        "CHM_PARTNER_API_TOKEN": TOKEN,
+    }
+    process = subprocess.Popen([sys.executable, str(ROOT / "worker.py")], env=environment, cwd=ROOT)
+    yield
+    process.terminate()
+    process.wait(timeout=30)
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A desktop browser with nothing stored."""
+    with _context(browser) as context:
+        yield context
+
+
+@pytest.fixture
+def page(context: BrowserContext, site: Site) -> Page:
+    """A desktop page; what it complains of is noted in ``site.complaints``."""
+    return watched(context.new_page(), site)
+
+
+def watched(page: Page, site: Site) -> Page:
+    """Note everything that the page's console complains of."""
+    page.add_init_script(_WATCH_POLICY)
+    page.on(
+        "console", lambda message: site.complaints.append(message.text) if message.type == "error" else None
+    )
+    page.on("pageerror", lambda error: site.complaints.append(str(error)))
+    return page
+
+
+@contextmanager
+def _context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    yield context
+    context.close()
+
+
+@contextmanager
+def _serving(server: BaseServer) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield
+    server.shutdown()
+    thread.join(timeout=10)
+    server.server_close()
+
+
+def _make_inventory() -> tuple[Client, Pipeline, Pipeline]:
+    """One client of the demo's: a pipeline that the partner knows, and one in each state of health."""
+    known = next(
+        pipeline for client in CLIENTS for pipeline in client.pipelines if pipeline.platform == "vendor_api"
+    )
+    client = make_client(name=known.client)
+    readable = make_pipeline(client, name=known.name, external_id=known.external_id)
+    failing = make_pipeline(
+        client,
+        name="orders_daily",
+        platform=Platform.AIRFLOW,
+        pipeline_type=PipelineType.TRANSFORM,
+        environment=Environment.STAGING,
+        expected_every_minutes=60,
+    )
+    late = make_pipeline(client, name="customs_feed", platform=Platform.CRON, expected_every_minutes=60)
+    healthy = make_pipeline(make_client(name="Tallowmere Bank"), name="ledger_export", platform=Platform.DBT)
+    make_client(name="Brightwater", is_active=False)
+    now = datetime.now(UTC)
+    error = (
+        "psycopg.OperationalError: connection to server failed\n"
+        + "  a line of the trace, and a long one\n" * 30
+    )
+    for hours in range(1, 20):
+        ended = now - timedelta(hours=hours)
+        times = {
+            "started_at": ended - timedelta(minutes=4, seconds=12),
+            "finished_at": ended,
+            "rows_processed": 48_200,
+        }
+        make_run(healthy, **times)
+        if hours > 5:
+            make_run(late, **times)
+        if hours > 3:
+            make_run(failing, **times)
+        else:
+            make_run(failing, **times, status=RunStatus.FAILED, error_message=error)
+    for status in (RunStatus.SKIPPED, RunStatus.CANCELED):
+        make_run(
+            failing,
+            status=status,
+            started_at=now - timedelta(hours=9),
+            finished_at=now - timedelta(hours=8.5),
+        )
+    make_run(failing, status=RunStatus.RUNNING, started_at=now - timedelta(minutes=14))
+    return client, failing, readable

@@ -1,0 +1,156 @@
+"""The pages in a real browser: their looks, their console, their accessibility."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import ROOT, Site, watched
+
+pytestmark = pytest.mark.browser
+
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+PAGES = ["overview", "healthy", "clients", "client", "pipeline", "not found"]
+SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+
+
+def open_page(browser: Browser, site: Site, name: str, size: str, theme: Any) -> Page:
+    """Open one of the site's pages in a browser of its own."""
+    width, height = SIZES[size]
+    # The tests read the page from outside its policy; what the page itself does stays under it.
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
+    page = watched(context.new_page(), site)
+    page.goto(site.url + site.paths[name])
+    return page
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_is_free_of_axe_violations(browser: Browser, site: Site, size: str, theme: str) -> None:
+    found = []
+    for name in PAGES:
+        page = open_page(browser, site, name, size, theme)
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        found += [
+            (name, violation["id"], violation["nodes"][0]["html"][:200]) for violation in result["violations"]
+        ]
+        page.context.close()
+
+    assert found == []
+
+
+def test_every_page_keeps_the_console_clean(page: Page, site: Site) -> None:
+    for name in PAGES:
+        page.goto(site.url + site.paths[name], wait_until="networkidle")
+
+    # Chromium notes the status of the page that is not there.
+    assert [text for text in site.complaints if "404" not in text] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_is_wider_than_a_phone(browser: Browser, site: Site, name: str) -> None:
+    page = open_page(browser, site, name, "phone", "light")
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.context.close()
+
+
+def test_navigation_is_not_clipped_on_a_phone(browser: Browser, site: Site) -> None:
+    page = open_page(browser, site, "overview", "phone", "light")
+
+    for control in page.locator(".topbar a, .topbar button").all():
+        box = control.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    page.context.close()
+
+
+def test_theme_choice_is_kept_on_the_next_page(page: Page, site: Site) -> None:
+    page.goto(site.url)
+    theme = page.locator('[data-action="theme"]')
+    theme.click()
+    theme.click()
+
+    page.goto(site.url + "/clients")
+
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+
+
+def test_theme_is_set_before_the_page_is_painted(page: Page, site: Site) -> None:
+    page.goto(site.url)
+    page.evaluate("localStorage.setItem('chm-theme', 'dark')")
+    page.add_init_script(
+        "new MutationObserver((_, me) => { if (document.body) { me.disconnect();"
+        " window.atFirst = document.documentElement.dataset.bsTheme; } })"
+        ".observe(document, {childList: true, subtree: true});"
+    )
+
+    page.goto(site.url)
+
+    assert page.evaluate("window.atFirst") == "dark"
+
+
+def test_times_turn_to_the_readers_zone(browser: Browser, site: Site) -> None:
+    context = browser.new_context(timezone_id="Asia/Kolkata")
+    page = context.new_page()
+    page.goto(site.url + site.paths["pipeline"])
+    started = page.locator("time[data-moment=short]").first
+    moment = started.get_attribute("datetime") or ""
+    in_utc = started.inner_text()
+
+    page.locator('[data-action="zone"]').click()
+
+    assert moment[11:19] in in_utc
+    assert started.inner_text() != in_utc
+    assert "GMT+5:30" in (started.get_attribute("title") or "")
+    assert "GMT+5:30" in page.locator("thead").last.inner_text()
+    context.close()
+
+
+def test_title_and_icon_show_the_number_failing(page: Page, site: Site) -> None:
+    page.goto(site.url)
+
+    expect(page).to_have_title("(1) Overview - CHM")
+    assert (page.locator('link[rel="icon"]').get_attribute("href") or "").startswith("data:image/svg+xml")
+
+
+def test_keyboard_reaches_the_content_by_the_skip_link(page: Page, site: Site) -> None:
+    page.goto(site.url)
+
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip-link")).to_be_focused()
+    page.keyboard.press("Enter")
+
+    expect(page.locator("main")).to_be_focused()
+
+
+def test_hidden_tab_asks_for_nothing(page: Page, site: Site) -> None:
+    page.goto(site.url)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
+    page.evaluate("htmx.trigger(document.body, 'chm:visible')")
+    page.wait_for_timeout(300)
+
+    assert asked == []
+
+
+def test_tab_that_is_seen_again_refreshes_itself(page: Page, site: Site) -> None:
+    page.goto(site.url)
+
+    with page.expect_response("**/overview/health"):
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def test_refresh_that_fails_keeps_the_content_and_says_so(page: Page, site: Site) -> None:
+    page.goto(site.url)
+    page.route("**/overview/health", lambda route: route.abort())
+
+    page.evaluate("htmx.trigger(document.body, 'chm:visible')")
+
+    expect(page.locator("#notice")).to_contain_text("cannot be reached")
+    expect(page.locator("#failing-title")).to_be_visible()

@@ -1,0 +1,83 @@
+"""How values are said."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from chm_web.models import RunStatus
+from chm_web.services.health import Health, StripRun
+from chm_web.web import formats
+
+NOW = datetime(2026, 11, 23, 15, 4, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0 s"),
+        (0.04, "0.1 s"),
+        (0.44, "0.4 s"),
+        (2, "2 s"),
+        (9.97, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (252, "4 min 12 s"),
+        (3599.7, "1 h"),
+        (7499, "2 h 5 min"),
+        (86399, "1 day"),
+        (86400 + 3600, "1 day 1 h"),
+        (3 * 86400 + 4 * 3600, "3 days 4 h"),
+        (12 * 86400 + 4 * 3600, "12 days"),
+    ],
+)
+def test_duration_is_said_as_people_say_it(seconds: float, said: str) -> None:
+    assert formats.duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-5, "under 1 min"), (59, "under 1 min"), (60, "1 min"), (12000, "3 h 20 min"), (190800, "2 days 5 h")],
+)
+def test_span_leaves_seconds_out(seconds: int, said: str) -> None:
+    assert formats.span(timedelta(seconds=seconds)) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "just now"),
+        (59, "just now"),
+        (60, "1 min ago"),
+        (7300, "2 h ago"),
+        (47 * 3600, "47 h ago"),
+        (48 * 3600, "2 days ago"),
+        (-200, "in 3 min"),
+    ],
+)
+def test_ago_uses_the_largest_unit(seconds: int, said: str) -> None:
+    assert formats.ago(NOW - timedelta(seconds=seconds), NOW) == said
+
+
+def test_stamp_is_in_utc_and_says_so() -> None:
+    there = NOW.astimezone(datetime.strptime("+0530", "%z").tzinfo)
+
+    assert formats.stamp(there) == "23 Nov 2026, 15:04:12 UTC"
+    assert formats.iso(there) == "2026-11-23T15:04:12Z"
+
+
+def test_every_health_and_status_has_words() -> None:
+    assert all(value in formats.WORDS for value in [*Health, *RunStatus])
+
+
+def test_strip_summary_counts_by_status_and_names_the_newest() -> None:
+    statuses = [RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.FAILED]
+    runs = [StripRun(uuid4(), status, NOW, None) for status in statuses]
+
+    assert formats.strip_summary(runs) == "Last 5 runs: 3 failed, 2 succeeded; the newest failed"
+
+
+def test_strip_summary_of_nothing_says_so() -> None:
+    assert formats.strip_summary([]) == "No runs yet"

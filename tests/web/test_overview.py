@@ -1,0 +1,137 @@
+"""The first page."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask.testing import FlaskClient
+
+from chm_web.models import RunStatus
+from tests.factories import make_client, make_pipeline, make_run
+from tests.web.scenes import ago, make_failing, make_healthy
+
+
+def tiles(page: str) -> dict[str, str]:
+    """The figures of the tiles by their status."""
+    return dict(re.findall(r'class="tile tile-(\w+).*?tile-figure">([\d,]+)<', page, re.DOTALL))
+
+
+def test_empty_inventory_says_what_to_do(client: FlaskClient) -> None:
+    page = client.get("/").text
+
+    assert "There are no pipelines yet" in page
+    assert "REST API" in page
+
+
+def test_nothing_failing_is_said_plainly(client: FlaskClient) -> None:
+    make_healthy()
+
+    assert "Nothing is failing" in client.get("/").text
+
+
+def test_failing_pipeline_is_shown_with_client_duration_and_error(client: FlaskClient) -> None:
+    owner = make_client(name="Acme Retail")
+    make_failing(client=owner, name="orders_daily", error="connection refused", hours=3.34)
+
+    page = client.get("/").text
+
+    for expected in ("Acme Retail", "orders_daily", "connection refused", "3 h 20 min", "Last run: 1 failed"):
+        assert expected in page
+
+
+def test_longest_failing_pipeline_comes_first(client: FlaskClient) -> None:
+    make_failing(name="since_today", hours=2)
+    make_failing(name="since_yesterday", hours=30)
+
+    page = client.get("/").text
+
+    assert page.index("since_yesterday") < page.index("since_today")
+
+
+def test_error_is_escaped(client: FlaskClient) -> None:
+    make_failing(error="<script>alert(1)</script>")
+
+    assert "<script>alert" not in client.get("/").text
+
+
+def test_late_pipeline_is_listed_apart(client: FlaskClient) -> None:
+    pipeline = make_pipeline(name="silent", expected_every_minutes=60)
+    make_run(pipeline, started_at=ago(hours=5), finished_at=ago(hours=4.9))
+
+    page = client.get("/").text
+
+    assert 'id="late-title"' in page
+    assert "Nothing is failing" in page
+
+
+def test_tiles_count_by_health(client: FlaskClient) -> None:
+    make_failing()
+    make_healthy()
+    make_healthy()
+    make_pipeline()
+    busy = make_pipeline()
+    make_run(busy, status=RunStatus.RUNNING, started_at=ago(minutes=3))
+
+    assert tiles(client.get("/").text) == {
+        "failing": "1",
+        "late": "0",
+        "running": "1",
+        "healthy": "2",
+        "no_data": "1",
+    }
+
+
+def test_title_shows_the_number_failing(client: FlaskClient) -> None:
+    make_failing()
+    make_failing()
+
+    assert "<title>(2) Overview - CHM</title>" in client.get("/").text
+
+
+def test_health_filter_lists_only_that_health(client: FlaskClient) -> None:
+    make_failing(name="broken")
+    make_healthy(name="fine")
+
+    page = client.get("/?health=healthy").text
+
+    assert "fine" in page
+    assert "broken" not in page
+
+
+def test_running_filter_lists_what_runs_whatever_its_health(client: FlaskClient) -> None:
+    broken = make_failing(name="broken_and_busy")
+    make_run(broken, status=RunStatus.RUNNING, started_at=ago(minutes=3))
+
+    assert "broken_and_busy" in client.get("/?health=running").text
+
+
+def test_unknown_health_filter_is_a_bad_request(client: FlaskClient) -> None:
+    assert client.get("/?health=grumpy").status_code == 400
+
+
+def test_refresh_gives_the_part_that_the_page_includes(client: FlaskClient) -> None:
+    make_failing(name="broken")
+
+    fragment = client.get("/overview/health?health=failing", headers={"HX-Request": "true"}).text
+
+    assert fragment.lstrip().startswith('<div id="health"')
+    assert "broken" in fragment
+    assert 'hx-get="/overview/health?health=failing"' in fragment
+
+
+def test_disabled_pipeline_is_left_out(client: FlaskClient) -> None:
+    make_failing(name="retired", is_active=False)
+
+    assert "retired" not in client.get("/").text
+
+
+@pytest.mark.usefixtures("without_redis")
+def test_page_shows_without_redis(client: FlaskClient) -> None:
+    make_failing(name="broken")
+
+    response = client.get("/")
+
+    assert response.status_code == 200
+    assert "broken" in response.text
+    assert "Ingestion is not available" in response.text
