@@ -16,8 +16,11 @@ def create_app(config: Config | None = None) -> Flask:
     from chm_web import api, errors, request_ids, web
     from chm_web.extensions import csrf, db, htmx, migrate
     from chm_web.ingestion import queue
+    from chm_web.services.redaction import remember_secret
 
     config = config or Config.from_env()
+    for secret in config.secrets():
+        remember_secret(secret)
     app = Flask(__name__, template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
     app.config.from_mapping(
         CHM=config,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -71,6 +72,11 @@ class Config:
             partner_page_size=read.number("CHM_PARTNER_PAGE_SIZE", int, 500, above=0),
             max_request_bytes=read.number("CHM_MAX_REQUEST_BYTES", int, 16 * 1024 * 1024, above=0),
         )
+
+    def secrets(self) -> tuple[str | None, ...]:
+        """Give everything in here that must never be shown, stored or logged."""
+        passwords = (urlsplit(self.redis_url).password, make_url(self.database_url).password)
+        return (self.secret_key, self.partner_api_token, *(str(password or "") for password in passwords))
 
 
 class _Reader:

@@ -165,7 +165,7 @@ REFUSED: list[tuple[str, Callable[[], Any]]] = [
     ("ck_runs_duration_seconds_valid", lambda: _run(duration_seconds=math.inf)),
     ("ck_runs_rows_processed_not_negative", lambda: _run(rows_processed=-1)),
     ("ck_runs_running_is_unfinished", lambda: _run(status=RunStatus.RUNNING, finished_at=NOW)),
-    ("ck_alert_rules_has_scope", lambda: _rule()),
+    ("ck_alert_rules_has_scope", _rule),
     ("ck_alert_rules_threshold_positive", lambda: _rule(client_id=make_client().id, threshold=0)),
     ("ck_alert_rules_window_minutes_positive", lambda: _rule(client_id=make_client().id, window_minutes=0)),
     (

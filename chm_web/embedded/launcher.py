@@ -67,9 +67,7 @@ def _start(stack: ExitStack, data_dir: Path, *, durable: bool, postgres: bool, r
     except OSError as error:
         raise os_failure(error, data_dir) from error
     except subprocess.SubprocessError as error:
-        raise EmbeddedError(
-            f"The embedded servers cannot run as children of this process: {error}."
-        ) from error
+        raise EmbeddedError(f"The embedded servers cannot run as children of this process: {error}.") from error
     return Services(database_url=database_url, redis_url=redis_url)
 
 
@@ -152,9 +150,7 @@ def _temp_dir(account: Account) -> Path:
     for candidate in (Path(tempfile.gettempdir()).resolve(), Path("/tmp")):  # noqa: S108
         if len(os.fsencode(candidate)) <= _LONGEST_TEMP_DIR and can_enter(account, candidate):
             return candidate
-    raise EmbeddedError(
-        "There is no temporary directory for the servers' sockets: set TMPDIR to a short path."
-    )
+    raise EmbeddedError("There is no temporary directory for the servers' sockets: set TMPDIR to a short path.")
 
 
 def _old_run_dir(data_dir: Path, account: Account) -> Path | None:

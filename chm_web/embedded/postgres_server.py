@@ -75,9 +75,7 @@ def prepare(cluster: Path, binaries: Path, account: Account, *, secret: Path, du
     return password
 
 
-def start(
-    cluster: Path, binaries: Path, account: Account, *, run_dir: Path, log: Path, durable: bool
-) -> Server:
+def start(cluster: Path, binaries: Path, account: Account, *, run_dir: Path, log: Path, durable: bool) -> Server:
     """Start PostgreSQL on `cluster` with its socket in `run_dir`/postgres, and return it without waiting."""
     hba = run_dir / "pg_hba.conf"
     hba.write_text(_HBA)
@@ -102,9 +100,7 @@ def start(
 def url(run_dir: Path, password: str) -> str:
     """Return the URL of CHM's database, as libpq and SQLAlchemy read it."""
     # The port is named since the PGPORT of somebody's shell would otherwise count.
-    return (
-        f"postgresql://{_NAME}:{password}@/{_NAME}?host={quote(str(run_dir / 'postgres'), safe='')}&port=5432"
-    )
+    return f"postgresql://{_NAME}:{password}@/{_NAME}?host={quote(str(run_dir / 'postgres'), safe='')}&port=5432"
 
 
 def wait_until_ready(server: Server, database_url: str, *, secret: Path) -> None:

@@ -51,9 +51,7 @@ class Server:
         while not answers():
             status = self.process.poll()
             if status is not None:
-                raise failure(
-                    f"{self.name} ended at once, with status {status}", self._output(), self.directory
-                )
+                raise failure(f"{self.name} ended at once, with status {status}", self._output(), self.directory)
             if time.monotonic() > deadline:
                 what = f"{self.name} did not answer within {timeout:.0f} seconds (its log is {self.log})"
                 raise failure(what, self._output(), self.directory)
@@ -115,9 +113,7 @@ def start_server(
     return Server(name=name, process=process, directory=directory, log=log, log_start=log_start)
 
 
-def run(
-    command: Sequence[str | Path], *, account: Account, stdin: str = ""
-) -> subprocess.CompletedProcess[str]:
+def run(command: Sequence[str | Path], *, account: Account, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run `command` to its end as `account`; the result's `stdout` holds all it printed."""
     return subprocess.run(
         command,

@@ -146,6 +146,8 @@ class HttpClient:
         except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError) as err:
             raise _Transient(f"The answer of {self._host} was cut short or damaged.") from err
         except requests.exceptions.ConnectionError as err:
+            if any(isinstance(reason, urllib3.exceptions.ReadTimeoutError) for reason in err.args):
+                raise _Transient(f"{self._host} stopped in the middle of its answer.") from err
             raise _Transient(f"No connection to {self._host}: {_reason(err)}") from err
         except requests.exceptions.RequestException as err:
             raise SourceUnreachable(f"The request to {self._host} failed: {_reason(err)}") from err

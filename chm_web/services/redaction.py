@@ -58,8 +58,21 @@ _SUSPECT_WORDS = (
 )
 
 
+# Secrets that we hold ourselves: they are found whatever they look like.
+_known: set[str] = set()
+_SHORTEST_KNOWN = 8
+
+
+def remember_secret(secret: str | None) -> None:
+    """Hide this secret of our own wherever it is echoed from now on. Very short ones would hide too much."""
+    if secret and len(secret) >= _SHORTEST_KNOWN:
+        _known.add(secret)
+
+
 def is_suspect(text: str) -> bool:
     """Tell quickly whether ``text`` may hold a secret. False is certain, True is not."""
+    if any(secret in text for secret in _known):
+        return True
     lowered = text.lower()
     return any(word in lowered for word in _SUSPECT_WORDS)
 
@@ -72,6 +85,8 @@ def is_sensitive_name(name: str) -> bool:
 def redact_text(text: str) -> str:
     """Give ``text`` with everything that looks like a secret replaced by ``[redacted]``."""
     if is_suspect(text):
+        for secret in _known:
+            text = text.replace(secret, REDACTED)
         for shape, replacement in _SHAPES:
             text = shape.sub(replacement, text)
     return text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from rq import Retry
@@ -31,7 +31,7 @@ def request_sync(*, scope: SyncScope) -> tuple[IngestionJob, bool]:
         Conflict: there is nothing to read in this scope.
         Unavailable: Redis does not answer.
     """
-    _check_scope(scope)
+    scope = _checked(scope)
     # However often the button is pressed, and on however many machines: look and enqueue as one.
     with state().redis.lock("chm:lock:request", timeout=10, blocking_timeout=5):
         live = find_live_job(scope=scope)
@@ -40,20 +40,23 @@ def request_sync(*, scope: SyncScope) -> tuple[IngestionJob, bool]:
         return get_job(job_id=_enqueue(scope, _plan(scope))), True
 
 
-def _check_scope(scope: SyncScope) -> None:
+def _checked(scope: SyncScope) -> SyncScope:
+    """Give the scope with a pipeline's client filled in, so that a job of that client is seen to cover it."""
     sources = state().sources
     if not sources:
         raise Conflict("No source of runs is configured. Set CHM_PARTNER_API_BASE_URL and CHM_PARTNER_API_TOKEN.")
     if scope.source is not None and scope.source not in sources:
         raise NotFound(f"There is no source {scope.source!r}. There is: {', '.join(sources)}.")
-    if scope.client_id is not None and not get_client(client_id=scope.client_id).is_active:
-        raise Conflict("This client is disabled. Enable it before ingesting its runs.")
     if scope.pipeline_id is not None:
         pipeline = get_pipeline(pipeline_id=scope.pipeline_id)
         if not pipeline.is_active:
             raise Conflict("This pipeline is disabled. Enable it before ingesting its runs.")
         if scope.client_id not in (None, pipeline.client_id):
             raise Conflict("This pipeline belongs to another client.")
+        scope = replace(scope, client_id=pipeline.client_id)
+    if scope.client_id is not None and not get_client(client_id=scope.client_id).is_active:
+        raise Conflict("This client is disabled. Enable it before ingesting its runs.")
+    return scope
 
 
 def _plan(scope: SyncScope) -> list[tuple[str, int, int]]:
@@ -105,6 +108,7 @@ def _enqueue(scope: SyncScope, plan: list[tuple[str, int, int]]) -> str:
             failure_ttl=int(KEEP.total_seconds()),
             description=f"read {part.source}, shard {part.shard + 1} of {SHARDS}",
             # A worker that is killed does not take the work with it: the part is done again, from its watermarks.
-            retry=Retry(max=3, interval=[1, 10, 60]),
+            # At once, since the scheduler that would wait for a moment may have died with that worker.
+            retry=Retry(max=3),
         )
     return job_id

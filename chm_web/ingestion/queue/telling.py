@@ -57,6 +57,7 @@ def get_job(*, job_id: str) -> IngestionJob:
         NotFound: there is no such job, or it is older than a week.
         Unavailable: Redis does not answer.
     """
+    _notice_the_dead()
     found = _read_jobs([job_id])
     if not found:
         raise NotFound("There is no such ingestion job. Jobs are kept for seven days.")
@@ -85,8 +86,7 @@ def find_live_job(*, scope: SyncScope) -> IngestionJob | None:
     ids = sorted(map(text, redis.smembers("chm:live")))
     if not ids:
         return None
-    # Notices parts whose worker died without a word, so that they count as failed or are done again.
-    StartedJobRegistry(QUEUE_NAME, connection=redis).cleanup()
+    _notice_the_dead()
     live = {job.id: job for job in _read_jobs(ids) if job.state.is_live}
     ended = set(ids) - set(live)
     if ended:
@@ -112,6 +112,11 @@ def list_rejected(*, job_id: str, limit: int = 100) -> list[RejectedRun]:
         if len(rejected) >= limit:
             break
     return rejected
+
+
+def _notice_the_dead() -> None:
+    """Put parts whose worker died without a word back into the queue, or let them fail after too many tries."""
+    StartedJobRegistry(QUEUE_NAME, connection=state().redis).cleanup()
 
 
 def _parts_of(raw: dict[Any, Any]) -> list[Part]:

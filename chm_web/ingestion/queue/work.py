@@ -15,7 +15,9 @@ from uuid import UUID
 
 from redis import Redis
 from redis.exceptions import LockError, RedisError
+from redis.lock import Lock
 from rq import Retry, Worker
+from rq.job import Job
 
 from chm_web.extensions import db
 from chm_web.ingestion.client import SourceBusy, SourceError
@@ -38,6 +40,9 @@ WAIT_FOR_LOCK_SECONDS = 2
 WAIT_FOR_DATABASE_SECONDS = 5
 # A worker that is alive gives a sign at least this often.
 WORKER_TTL_SECONDS = 45
+# A worker gives its job's sign of life every few seconds; after this much silence somebody else takes the job up.
+HORSE_SIGN_SECONDS = 5
+HORSE_SILENT_SECONDS = 20
 
 
 def targets_of(source: Source, scope: SyncScope, shard: int | None = None) -> list[IngestTarget]:
@@ -120,7 +125,7 @@ def perform_part(*, part_id: str, source: str, shard: int, scope: dict[str, str 
     if configured is None:
         reporter.end(f"The source {source!r} is no longer configured.")
         return None
-    with _exclusive(here.redis, f"{source}:{shard}") as mine:
+    with _exclusive(here.redis, f"{source}:{shard}", part_id) as mine:
         if not mine:
             return Retry(max=10_000, interval=WAIT_FOR_LOCK_SECONDS)
         try:
@@ -149,13 +154,14 @@ def perform_part(*, part_id: str, source: str, shard: int, scope: dict[str, str 
 
 
 @contextmanager
-def _exclusive(redis: Redis, name: str) -> Iterator[bool]:
-    """Hold a shard of a source for as long as it is read. Gives False at once when somebody else does.
+def _exclusive(redis: Redis, name: str, part_id: str) -> Iterator[bool]:
+    """Hold a shard of a source for as long as it is read. Gives False at once when another part does.
 
-    The lock ends by itself soon after its holder died; a thread renews it for a holder that lives.
+    The lock ends by itself soon after its holder died; a thread renews it for a holder that lives. A part that is
+    done again after its worker died takes its own lock over.
     """
     lock = redis.lock(f"chm:lock:source:{name}", timeout=LOCK_SECONDS, thread_local=False)
-    if not lock.acquire(blocking=False):
+    if not lock.acquire(blocking=False, token=part_id) and not _take_over(lock, part_id):
         yield False
         return
     done = threading.Event()
@@ -181,10 +187,22 @@ def _exclusive(redis: Redis, name: str) -> Iterator[bool]:
             log.warning("the lock on source %s was lost before its end", name)
 
 
+def _take_over(lock: Lock, part_id: str) -> bool:
+    lock.local.token = part_id.encode()
+    try:
+        return lock.reacquire()
+    except LockError:
+        return False
+
+
 class _Worker(Worker):
-    """RQ's worker, and whether it was asked to stop or broke off."""
+    """RQ's worker, which knows whether it was asked to stop, and whose work is taken up soon after it died."""
 
     asked_to_stop = False
+
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
+        """Give for how long a job counts as worked on after its worker's last sign of life, in seconds."""
+        return HORSE_SILENT_SECONDS
 
     def request_stop(self, signum: int, frame: Any) -> None:
         """Remember that the end was asked for."""
@@ -203,7 +221,7 @@ def run_worker() -> None:
                 [rq_queue()],
                 connection=state().redis,
                 worker_ttl=WORKER_TTL_SECONDS,
-                job_monitoring_interval=5,
+                job_monitoring_interval=HORSE_SIGN_SECONDS,
                 maintenance_interval=60,
             )
             worker.work(with_scheduler=True)

@@ -1,0 +1,115 @@
+"""A partner, an app that reads it, and real workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from pytest_httpserver import HTTPServer
+
+from chm_web import create_app
+from chm_web.config import ROOT, Config
+from chm_web.extensions import db
+from chm_web.ingestion.progress import IngestionJob
+from chm_web.ingestion.queue import count_live_workers, get_job
+from tests.ingestion.partners import TOKEN, base_url
+
+
+@dataclass
+class WorkerProcess:
+    """A worker as it runs in production: ``python worker.py``."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def stop(self) -> int:
+        """Ask it to stop and give its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+    def kill(self) -> None:
+        """Kill it and its work horse, as a power cut would."""
+        for pid in (*children_of(self.process.pid), self.process.pid):
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait(5)
+
+
+def children_of(pid: int) -> list[int]:
+    """The ids of a process's children."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.fixture
+def partner_app(committed_app: Flask, config: Config, httpserver: HTTPServer) -> Iterator[Flask]:
+    """An app with real commits, whose one source is the test's HTTP server."""
+    app = create_app(
+        replace(
+            config,
+            partner_api_base_url=base_url(httpserver),
+            partner_api_token=TOKEN,
+            http_timeout_seconds=5,
+            http_backoff_seconds=0.01,
+            partner_page_size=10,
+        )
+    )
+    app.testing = True
+    with app.app_context():
+        yield app
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def start_worker(partner_app: Flask, tmp_path: Path) -> Iterator[Callable[[], WorkerProcess]]:
+    """Starts workers for ``partner_app``; what still runs at the end is killed."""
+    config: Config = partner_app.config["CHM"]
+    environ = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("CHM_")},
+        "CHM_DATABASE_URL": config.database_url,
+        "CHM_REDIS_URL": config.redis_url,
+        "CHM_SECRET_KEY": config.secret_key,
+        "CHM_PARTNER_API_BASE_URL": str(config.partner_api_base_url),
+        "CHM_PARTNER_API_TOKEN": TOKEN,
+        "CHM_PARTNER_PAGE_SIZE": str(config.partner_page_size),
+        "CHM_HTTP_TIMEOUT_SECONDS": "5",
+        "CHM_HTTP_BACKOFF_SECONDS": "0.01",
+    }
+    workers: list[WorkerProcess] = []
+
+    def start() -> WorkerProcess:
+        log = tmp_path / f"worker-{len(workers)}.log"
+        before = count_live_workers()
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "worker.py"], cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT
+            )
+        workers.append(WorkerProcess(process, log))
+        wait_until(lambda: count_live_workers() > before, seconds=30)
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        if worker.process.poll() is None:
+            worker.kill()
+
+
+def wait_until(done: Callable[[], object], *, seconds: float = 20) -> None:
+    """Wait until something is so, and fail when it does not become so."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def wait_for(job: IngestionJob, *, seconds: float = 30) -> IngestionJob:
+    """Wait until a job has ended, and give it as it ended."""
+    wait_until(lambda: not get_job(job_id=job.id).state.is_live, seconds=seconds)
+    return get_job(job_id=job.id)

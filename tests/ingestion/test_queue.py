@@ -1,0 +1,297 @@
+"""Ingestion jobs from the press of the button to their end, with real workers on a real Redis."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from pytest_httpserver import HTTPServer
+from redis import Redis
+from werkzeug import Request, Response
+
+from chm_web.extensions import db
+from chm_web.ingestion.progress import JobState, SyncScope
+from chm_web.ingestion.queue import (
+    check_workers,
+    count_live_workers,
+    find_live_job,
+    get_job,
+    latest_jobs,
+    list_rejected,
+    request_sync,
+)
+from chm_web.ingestion.sources import SHARDS
+from chm_web.models import Pipeline, Platform, Run
+from chm_web.services.exceptions import Conflict, NotFound, Unavailable
+from tests.factories import make_client, make_pipeline
+from tests.ingestion.conftest import WorkerProcess, children_of, wait_for, wait_until
+from tests.ingestion.partners import page, run
+
+ALL = SyncScope()
+ANY_PIPELINE = re.compile("/pipelines/.*/runs")
+StartWorker = Callable[[], WorkerProcess]
+
+
+def stored(pipeline: Pipeline | None = None) -> int:
+    """How many runs are committed."""
+    db.session.rollback()
+    query = sa.select(sa.func.count()).select_from(Run)
+    return db.session.scalar(query.where(Run.pipeline_id == pipeline.id) if pipeline else query) or 0
+
+
+def serve_pages(server: HTTPServer, pages: int, *, size: int = 10, pause: float = 0.0) -> list[str]:
+    """Serve every pipeline this many pages. Gives the paths asked for, as they come."""
+    asked: list[str] = []
+
+    def handle(request: Request) -> Response:
+        asked.append(request.path)
+        time.sleep(pause)
+        number = int(request.args.get("cursor", 0))
+        runs = [run(n) for n in range(number * size, (number + 1) * size)]
+        return Response(json.dumps(page(*runs, cursor=number + 1 if number + 1 < pages else None)))
+
+    server.expect_request(ANY_PIPELINE).respond_with_handler(handle)
+    return asked
+
+
+# -- asking -------------------------------------------------------------------------------------------------------
+
+
+def test_pressing_twice_gives_the_same_job(partner_app: Flask) -> None:
+    make_pipeline()
+    first, is_new = request_sync(scope=ALL)
+    again, is_new_again = request_sync(scope=ALL)
+    assert (first.id, is_new, is_new_again) == (again.id, True, False)
+
+
+def test_pressing_at_the_same_moment_gives_one_job(partner_app: Flask) -> None:
+    make_pipeline()
+    ids: list[str] = []
+    start = threading.Barrier(6)
+
+    def press() -> None:
+        with partner_app.app_context():
+            start.wait()
+            ids.append(request_sync(scope=ALL)[0].id)
+
+    threads = [threading.Thread(target=press) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(ids), len(set(ids))) == (6, 1)
+
+
+def test_a_live_job_that_covers_a_narrower_scope_is_given_back(partner_app: Flask) -> None:
+    pipeline = make_pipeline()
+    everything, _ = request_sync(scope=ALL)
+    narrow, is_new = request_sync(scope=SyncScope(pipeline_id=pipeline.id))
+    assert (narrow.id, is_new) == (everything.id, False)
+    assert find_live_job(scope=SyncScope(client_id=pipeline.client_id)) == narrow
+
+
+def test_a_clients_job_covers_a_pipeline_of_it(partner_app: Flask) -> None:
+    pipeline = make_pipeline()
+    of_client, _ = request_sync(scope=SyncScope(client_id=pipeline.client_id))
+    assert request_sync(scope=SyncScope(pipeline_id=pipeline.id)) == (of_client, False)
+
+
+def test_a_wider_scope_is_another_job(partner_app: Flask) -> None:
+    pipeline = make_pipeline()
+    narrow, _ = request_sync(scope=SyncScope(pipeline_id=pipeline.id))
+    wide, is_new = request_sync(scope=ALL)
+    assert (wide.id != narrow.id, is_new) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("make_scope", "error", "words"),
+    [
+        (lambda: SyncScope(client_id=uuid4()), NotFound, "no client"),
+        (lambda: SyncScope(pipeline_id=uuid4()), NotFound, "no pipeline"),
+        (lambda: SyncScope(source="nobody"), NotFound, "There is: partner"),
+        (lambda: SyncScope(client_id=make_client(is_active=False).id), Conflict, "client is disabled"),
+        (lambda: SyncScope(pipeline_id=make_pipeline(is_active=False).id), Conflict, "pipeline is disabled"),
+        (lambda: SyncScope(client_id=make_client().id), Conflict, "nothing to read"),
+        (lambda: SyncScope(pipeline_id=make_pipeline(platform=Platform.CRON).id), Conflict, "nothing to read"),
+        (lambda: SyncScope(pipeline_id=make_pipeline(external_id=None).id), Conflict, "nothing to read"),
+        (lambda: SyncScope(make_client().id, make_pipeline().id), Conflict, "another client"),
+    ],
+)
+def test_a_scope_that_cannot_be_read_is_refused_in_words(
+    partner_app: Flask, make_scope: Callable[[], SyncScope], error: type[Exception], words: str
+) -> None:
+    scope = make_scope()
+    with pytest.raises(error, match=words):
+        request_sync(scope=scope)
+    assert latest_jobs() == []
+
+
+def test_without_a_source_it_says_what_to_configure(app: Flask) -> None:
+    with pytest.raises(Conflict, match="CHM_PARTNER_API_BASE_URL"):
+        request_sync(scope=ALL)
+
+
+def test_a_job_nobody_knows_is_not_found(partner_app: Flask) -> None:
+    with pytest.raises(NotFound):
+        get_job(job_id="nothing")
+    with pytest.raises(NotFound):
+        list_rejected(job_id="nothing")
+
+
+def test_without_a_worker_it_says_so(partner_app: Flask) -> None:
+    with pytest.raises(Unavailable, match="chm worker"):
+        check_workers()
+
+
+# -- doing --------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_reads_every_pipeline_and_ends_with_its_counts(
+    partner_app: Flask, httpserver: HTTPServer, start_worker: StartWorker
+) -> None:
+    pipelines = [make_pipeline() for _ in range(SHARDS + 2)]
+    make_pipeline(platform=Platform.CRON)
+    make_pipeline(is_active=False)
+    make_pipeline(make_client(is_active=False))
+    serve_pages(httpserver, 3)
+    start_worker()
+    job = wait_for(request_sync(scope=ALL)[0])
+    assert job.state is JobState.FINISHED, job.error
+    assert (job.counts.pages, job.counts.created) == (18, 180)
+    assert (job.pipelines_done, job.pipelines_total) == (6, 6)
+    assert [source.name for source in job.sources] == ["partner"]
+    assert all(stored(pipeline) == 30 for pipeline in pipelines)
+    assert job.started_at is not None
+    assert job.ended_at is not None
+    assert job.requested_at <= job.started_at <= job.ended_at
+
+
+def test_after_it_ended_the_next_press_is_a_new_job_that_changes_nothing(
+    partner_app: Flask, httpserver: HTTPServer, start_worker: StartWorker
+) -> None:
+    make_pipeline()
+    serve_pages(httpserver, 2)
+    start_worker()
+    first = wait_for(request_sync(scope=ALL)[0])
+    second = wait_for(request_sync(scope=ALL)[0])
+    assert first.id != second.id
+    assert (second.counts.created, second.counts.updated, second.counts.unchanged) == (0, 0, 20)
+    assert [job.id for job in latest_jobs()] == [second.id, first.id]
+
+
+def test_a_client_scope_reads_that_clients_pipelines_alone(
+    partner_app: Flask, httpserver: HTTPServer, start_worker: StartWorker
+) -> None:
+    client = make_client()
+    mine, other = make_pipeline(client), make_pipeline()
+    serve_pages(httpserver, 1)
+    start_worker()
+    wait_for(request_sync(scope=SyncScope(client_id=client.id))[0])
+    assert (stored(mine), stored(other)) == (10, 0)
+
+
+def test_a_refusal_ends_the_job_as_failed_with_the_reason(
+    partner_app: Flask, httpserver: HTTPServer, start_worker: StartWorker
+) -> None:
+    make_pipeline()
+    httpserver.expect_request(ANY_PIPELINE).respond_with_data("no", status=401)
+    start_worker()
+    job = wait_for(request_sync(scope=ALL)[0])
+    assert job.state is JobState.FAILED
+    assert job.error == ("partner: localhost refused access (401): the token is missing, wrong or expired. It said: no")
+
+
+def test_every_rejected_run_is_told_with_its_reason(
+    partner_app: Flask, httpserver: HTTPServer, start_worker: StartWorker
+) -> None:
+    pipeline = make_pipeline()
+    runs = [run(1), run(2, rows_processed=-1), run(3, status=None), run(4)]
+    httpserver.expect_request(ANY_PIPELINE).respond_with_json(page(*runs))
+    start_worker()
+    job = wait_for(request_sync(scope=ALL)[0])
+    assert (job.state, job.counts.created, job.counts.rejected) == (JobState.FINISHED, 2, 2)
+    told = {item.external_run_id: item.reason for item in list_rejected(job_id=job.id)}
+    assert told.keys() == {"run-2", "run-3"}
+    assert told["run-3"] == "status: is missing"
+    assert stored(pipeline) == 2
+
+
+def test_a_source_is_not_read_twice_at_once(
+    partner_app: Flask, httpserver: HTTPServer, start_worker: StartWorker
+) -> None:
+    pipeline = make_pipeline()
+    asked = serve_pages(httpserver, 1)
+    redis = Redis.from_url(partner_app.config["CHM"].redis_url)
+    shard = pipeline.id.int % SHARDS
+    somebody_else = redis.lock(f"chm:lock:source:partner:{shard}", timeout=60)
+    assert somebody_else.acquire(blocking=False)
+    start_worker()
+    job, _ = request_sync(scope=ALL)
+    time.sleep(4)
+    assert (asked, get_job(job_id=job.id).state) == ([], JobState.QUEUED)
+    somebody_else.release()
+    assert wait_for(job).state is JobState.FINISHED
+
+
+def test_a_job_that_is_asked_to_wait_comes_back_by_itself(
+    partner_app: Flask, httpserver: HTTPServer, start_worker: StartWorker
+) -> None:
+    make_pipeline()
+    httpserver.expect_ordered_request(ANY_PIPELINE).respond_with_data("", status=429, headers={"Retry-After": "6"})
+    httpserver.expect_ordered_request(ANY_PIPELINE).respond_with_json(page(run(1)))
+    start_worker()
+    job, _ = request_sync(scope=ALL)
+    wait_until(lambda: len(httpserver.log) == 1)
+    time.sleep(1)
+    assert get_job(job_id=job.id).state is JobState.QUEUED
+    assert wait_for(job).state is JobState.FINISHED
+    assert stored() == 1
+
+
+def test_a_killed_work_horse_is_followed_by_another(
+    partner_app: Flask, httpserver: HTTPServer, start_worker: StartWorker
+) -> None:
+    pipeline = make_pipeline()
+    asked = serve_pages(httpserver, 6, pause=0.3)
+    worker = start_worker()
+    idle = set(children_of(worker.process.pid))
+    job, _ = request_sync(scope=ALL)
+    wait_until(lambda: len(asked) >= 3)
+    for horse in set(children_of(worker.process.pid)) - idle:
+        os.kill(horse, signal.SIGKILL)
+    job = wait_for(job)
+    assert (job.state, stored(pipeline)) == (JobState.FINISHED, 60)
+    # The part that was done again counts from the beginning: what the first horse had committed is unchanged.
+    assert job.counts.created + job.counts.unchanged == 60
+    assert job.counts.unchanged >= 20
+
+
+@pytest.mark.slow
+def test_the_work_of_a_killed_worker_is_taken_up_by_another(
+    partner_app: Flask, httpserver: HTTPServer, start_worker: StartWorker
+) -> None:
+    pipeline = make_pipeline()
+    asked = serve_pages(httpserver, 6, pause=0.3)
+    worker = start_worker()
+    job, _ = request_sync(scope=ALL)
+    wait_until(lambda: len(asked) >= 3)
+    worker.kill()
+    start_worker()
+    job = wait_for(job, seconds=90)
+    assert (job.state, stored(pipeline)) == (JobState.FINISHED, 60)
+
+
+def test_a_worker_stops_when_asked(partner_app: Flask, start_worker: StartWorker) -> None:
+    worker = start_worker()
+    assert count_live_workers() == 1
+    assert worker.stop() == 0
+    assert count_live_workers() == 0
