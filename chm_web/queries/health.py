@@ -119,6 +119,7 @@ def pipeline_health(*, where: str) -> TextClause:
 
 
 FLEET = _ACTIVE
+FLEET_RUNNING = f"{_ACTIVE} AND running.since IS NOT NULL"
 OF_CLIENT = "p.client_id = :client_id AND p.is_active"
 OF_PIPELINE = "p.id = :pipeline_id"
 

@@ -76,6 +76,11 @@ class HealthTally:
         """All active pipelines counted."""
         return sum(self.counts.values())
 
+    def __add__(self, other: HealthTally) -> HealthTally:
+        """Count two sets of pipelines as one."""
+        counts = {health: self.counts.get(health, 0) + other.counts.get(health, 0) for health in Health}
+        return HealthTally(counts, self.running_now + other.running_now)
+
 
 @dataclass(frozen=True)
 class StripRun:
@@ -101,10 +106,18 @@ def tally_health_by_client(*, now: datetime) -> dict[UUID, HealthTally]:
 
 
 def list_fleet_health(
-    *, now: datetime, health: Collection[Health] | None = None, limit: int = 50
+    *, now: datetime, health: Collection[Health] | None = None, running_now: bool = False, limit: int = 50
 ) -> list[PipelineHealth]:
-    """List active pipelines of active clients, worst first, optionally only those in the given states of health."""
-    return _list(queries.pipeline_health(where=queries.FLEET), now=now, health=health, limit=limit)
+    """List active pipelines of active clients, worst first.
+
+    Args:
+        now: the moment to judge by.
+        health: only those in these states of health.
+        running_now: only those with a run under way, whatever their health.
+        limit: at most so many.
+    """
+    query = queries.pipeline_health(where=queries.FLEET_RUNNING if running_now else queries.FLEET)
+    return _list(query, now=now, health=health, limit=limit)
 
 
 def list_client_health(

@@ -44,9 +44,7 @@ def panel() -> str:
 def job(job_id: str) -> Response:
     """Show one ingestion: its progress or its result, by source. Open until sign-in exists."""
     found = queue.get_job(job_id=job_id)
-    page = render_template(
-        "ingestion/job.html", job=found, panel=panel_for_job(found), **_subject(found.scope)
-    )
+    page = render_template("ingestion/job.html", job=found, panel=panel_for_job(found), **_subject(found.scope))
     return _tell_when_ended(make_response(page), ended=not found.state.is_live)
 
 

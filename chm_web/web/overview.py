@@ -16,7 +16,6 @@ blueprint = Blueprint("overview", __name__)
 
 LIST_LIMIT = 50
 FILTER_LIMIT = 200
-FLEET_LIMIT = 1000
 
 
 @blueprint.get("/")
@@ -34,7 +33,7 @@ def fragment() -> str:
 def _health() -> dict[str, Any]:
     now = datetime.now(UTC)
     by_client = health.tally_health_by_client(now=now)
-    tally = _sum(by_client.values())
+    tally = sum(by_client.values(), HealthTally())
     chosen = _chosen()
     lists = {"chosen_list": _list_chosen(chosen, now)} if chosen else _list_trouble(now)
     pipelines = [pipeline for listed in lists.values() for pipeline in listed]
@@ -60,9 +59,8 @@ def _list_trouble(now: datetime) -> dict[str, list[PipelineHealth]]:
 
 def _list_chosen(chosen: Health, now: datetime) -> list[PipelineHealth]:
     if chosen is Health.RUNNING:
-        # What runs now is no state of health: a failing pipeline may be running too.
-        fleet = health.list_fleet_health(now=now, limit=FLEET_LIMIT)
-        return [pipeline for pipeline in fleet if pipeline.running_since][:FILTER_LIMIT]
+        # The tile counts what runs now, which is no state of health: a failing pipeline may be running too.
+        return health.list_fleet_health(now=now, running_now=True, limit=FILTER_LIMIT)
     return health.list_fleet_health(now=now, health=[chosen], limit=FILTER_LIMIT)
 
 
@@ -72,13 +70,3 @@ def _chosen() -> Health | None:
         return Health(value) if value else None
     except ValueError:
         abort(400, description=f"There is no state of health called “{value}”.")
-
-
-def _sum(tallies: Any) -> HealthTally:
-    counts = dict.fromkeys(Health, 0)
-    running_now = 0
-    for tally in tallies:
-        running_now += tally.running_now
-        for state, pipelines in tally.counts.items():
-            counts[state] += pipelines
-    return HealthTally(counts, running_now)

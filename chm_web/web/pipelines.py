@@ -50,9 +50,7 @@ def _pipeline(pipeline_id: UUID) -> dict[str, Any]:
         "health": health.get_pipeline_health(pipeline_id=pipeline_id, now=now),
         "strip": health.run_strips(pipeline_ids=[pipeline_id], length=STRIP_LENGTH)[pipeline_id],
         "strip_length": STRIP_LENGTH,
-        "runs": runs.list_pipeline_runs(
-            pipeline_id=pipeline_id, limit=RUNS_A_PAGE, cursor=cursor, status=status
-        ),
+        "runs": runs.list_pipeline_runs(pipeline_id=pipeline_id, limit=RUNS_A_PAGE, cursor=cursor, status=status),
         "status": status,
         "status_filters": STATUS_FILTERS,
         "cursor": cursor,
