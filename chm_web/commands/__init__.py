@@ -6,6 +6,7 @@ from flask import Flask
 from flask.cli import FlaskGroup, NoAppException
 
 from chm_web import create_app
+from chm_web.commands.bench import bench
 from chm_web.commands.demo import demo
 from chm_web.commands.ingest import ingest
 from chm_web.commands.worker import worker
@@ -21,6 +22,7 @@ def _create_app() -> Flask:
 
 # No .env file is read: what a service runs with stands in its own environment.
 cli = FlaskGroup(name="chm", help="CHM: client health monitoring.", create_app=_create_app, load_dotenv=False)
+cli.add_command(bench)
 cli.add_command(demo)
 cli.add_command(ingest)
 cli.add_command(worker)

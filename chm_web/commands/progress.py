@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from chm_web.ingestion.progress import IngestionJob, JobState
 from chm_web.ingestion.queue import get_job, list_rejected
 from chm_web.services.health import Health, list_fleet_health, tally_fleet_health
+from chm_web.services.runs import summarize_error
 
 POLL_SECONDS = 0.25
 SHOWN_REJECTED = 10
@@ -73,22 +73,15 @@ def print_health(console: Console) -> None:
         summary.append(", " if number else "").append(f"{count} {health.value.replace('_', ' ')}", _COLOURS[health])
     console.print(summary)
     troubled = list_fleet_health(now=now, health=[Health.FAILING, Health.LATE], limit=SHOWN)
-    table = Table("Health", "Client", "Pipeline", "Since (UTC)", "Failures", box=None, expand=True)
-    for column in table.columns:
-        column.no_wrap = True
-    # What room is left: the first words of an error say most.
-    table.add_column("Last error", no_wrap=True, overflow="ellipsis", ratio=1, min_width=20)
     for item in troubled:
-        error = (item.last_error or "").strip().splitlines()
-        table.add_row(
-            Text(item.health.value, _COLOURS[item.health]),
-            Text(item.client_name),
-            Text(item.pipeline_name),
-            f"{item.since:%d %b %H:%M}" if item.since else "",
-            str(item.failures_in_row or ""),
-            Text(error[-1] if error else ""),
-        )
-    if troubled:
-        console.print(table)
-    else:
+        since = f" since {item.since:%d %b %H:%M} UTC" if item.since else ""
+        failures = item.failures_in_row
+        in_a_row = f", {failures} in a row" if failures > 1 else ""
+        line = Text(f"  {item.health.value:8}", _COLOURS[item.health])
+        line.append(f"{item.client_name} / {item.pipeline_name}", "bold").append(f"{since}{in_a_row}", "default")
+        console.print(line, soft_wrap=True)
+        error = summarize_error(item.last_error)
+        if error:
+            console.print(Text(" " * 10 + error, "bright_black"), no_wrap=True, overflow="ellipsis")
+    if not troubled:
         console.print("Nothing is failing or late.")

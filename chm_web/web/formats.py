@@ -10,6 +10,7 @@ from flask import Flask
 
 from chm_web.models import RunStatus
 from chm_web.services.health import Health, StripRun
+from chm_web.services.runs import summarize_error
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -48,7 +49,7 @@ _STRIP_WORDS = {
 
 def init_app(app: Flask) -> None:
     """Make the functions below the filters of the same name."""
-    for function in (ago, clock, duration, iso, number, short, span, stamp, strip_summary, words):
+    for function in (ago, clock, duration, iso, number, short, span, stamp, strip_summary, summarize_error, words):
         app.jinja_env.filters[function.__name__] = function
 
 

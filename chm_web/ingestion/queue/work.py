@@ -18,6 +18,7 @@ from redis.exceptions import LockError, RedisError
 from redis.lock import Lock
 from rq import Retry, Worker
 from rq.job import Job
+from sqlalchemy.exc import OperationalError
 
 from chm_web.extensions import db
 from chm_web.ingestion.client import SourceBusy, SourceError
@@ -75,6 +76,8 @@ class _PartReporter:
                 pipe.rpush(f"{self._key}:rejected", *(json.dumps(asdict(item), default=str) for item in rejected))
                 pipe.ltrim(f"{self._key}:rejected", 0, MAX_REJECTED_KEPT - 1)
                 pipe.expire(f"{self._key}:rejected", KEEP)
+            # Again on each page: a Redis that was emptied meanwhile knows of no end.
+            pipe.expire(self._key, KEEP)
             pipe.execute()
 
     def pipeline_done(self) -> None:
@@ -127,30 +130,40 @@ def perform_part(*, part_id: str, source: str, shard: int, scope: dict[str, str 
         return None
     with _exclusive(here.redis, f"{source}:{shard}", part_id) as mine:
         if not mine:
-            return Retry(max=10_000, interval=WAIT_FOR_LOCK_SECONDS)
-        try:
-            targets = targets_of(configured, scope_of(scope), shard)
-            reporter.begin(len(targets))
-            with open_client(configured, here.config) as client:
-                ingest_pipelines(
-                    source=configured,
-                    client=client,
-                    targets=targets,
-                    reporter=reporter,
-                    watermarks=_RedisWatermarks(here.redis, source),
-                )
-        except SourceBusy as busy:
-            log.info("source %s: %s", source, busy)
-            return Retry(max=10_000, interval=max(1, round(busy.retry_after)))
-        except Unavailable as err:
-            log.warning("source %s: %s Trying again in %s s.", source, err, WAIT_FOR_DATABASE_SECONDS)
-            return Retry(max=10_000, interval=WAIT_FOR_DATABASE_SECONDS)
-        except SourceError as err:
-            log.warning("source %s: %s", source, err)
-            reporter.end(str(err))
-            return None
-        reporter.end(None)
+            return _again_in(WAIT_FOR_LOCK_SECONDS)
+        return _read(configured, scope_of(scope), shard, reporter)
+
+
+def _read(source: Source, scope: SyncScope, shard: int, reporter: _PartReporter) -> Retry | None:
+    here = state()
+    try:
+        targets = targets_of(source, scope, shard)
+        reporter.begin(len(targets))
+        with open_client(source, here.config) as client:
+            ingest_pipelines(
+                source=source,
+                client=client,
+                targets=targets,
+                reporter=reporter,
+                watermarks=_RedisWatermarks(here.redis, source.name),
+            )
+    except SourceBusy as busy:
+        log.info("source %s: %s", source.name, busy)
+        return _again_in(max(1, round(busy.retry_after)))
+    except (Unavailable, OperationalError) as err:
+        log.warning("source %s: the database is away (%s)", source.name, type(err).__name__)
+        return _again_in(WAIT_FOR_DATABASE_SECONDS)
+    except SourceError as err:
+        log.warning("source %s: %s", source.name, err)
+        reporter.end(str(err))
+        return None
+    reporter.end(None)
     return None
+
+
+def _again_in(seconds: int) -> Retry:
+    """What tells RQ to do a part again. The number of times has no meaning of its own, but RQ wants one."""
+    return Retry(max=1_000_000, interval=seconds)
 
 
 @contextmanager
