@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
@@ -38,6 +39,15 @@ class Reporter(Protocol):
         """One pipeline is read to its end, or given up."""
 
 
+@dataclass(frozen=True)
+class Position:
+    """How far a pipeline's feed has been read in a reading that is not at its end."""
+
+    since: datetime | None
+    cursor: str
+    asked_at: datetime
+
+
 class Watermarks(Protocol):
     """Until when each pipeline of a source has been read. Losing it costs a re-read, nothing else."""
 
@@ -45,7 +55,23 @@ class Watermarks(Protocol):
         """The time to ask from; None for everything."""
 
     def set(self, pipeline_id: UUID, moment: datetime) -> None:
-        """Remember the time to ask from next."""
+        """Remember the time to ask from next; a position is forgotten."""
+
+    def position(self, pipeline_id: UUID) -> Position | None:
+        """Where a reading was broken off, if one was."""
+
+    def keep_position(self, pipeline_id: UUID, position: Position | None) -> None:
+        """Remember, or forget, where to go on if this reading is broken off."""
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What the reading of one source works with."""
+
+    source: Source
+    client: HttpClient
+    reporter: Reporter
+    watermarks: Watermarks
 
 
 class SourceIncomplete(SourceError):
@@ -81,11 +107,12 @@ def ingest_pipelines(
         SourceIncomplete: some pipelines could not be read.
         Unavailable: the database does not answer.
     """
+    reading = _Reading(source, client, reporter, watermarks)
     problems: list[str] = []
     unreachable_in_row = 0
     for target in targets:
         try:
-            _ingest_pipeline(source, client, target, reporter, watermarks)
+            _ingest_pipeline(reading, target)
             unreachable_in_row = 0
         except ItemNotFound as err:
             problems.append(f"{target.external_id}: {err}")
@@ -103,19 +130,39 @@ def ingest_pipelines(
         raise SourceIncomplete(f"{len(problems)} of {len(targets)} pipelines could not be read. {problems[0]}")
 
 
-def _ingest_pipeline(
-    source: Source, client: HttpClient, target: IngestTarget, reporter: Reporter, watermarks: Watermarks
-) -> None:
-    asked_at: datetime | None = None
-    since = watermarks.get(target.pipeline_id)
-    for page in partner.read_pages(client, target.external_id, updated_since=since, limit=source.page_size):
+def _ingest_pipeline(reading: _Reading, target: IngestTarget) -> None:
+    position = reading.watermarks.position(target.pipeline_id)
+    if position is not None:
+        try:
+            # A feed too long for the platform's patience, or for a worker's life, is read over several visits.
+            _read_feed(reading, target, position)
+            return
+        except SourceBusy:
+            raise
+        except SourceUnreachable as err:
+            log.info("pipeline %s: its reading cannot be resumed, starting over: %s", target.external_id, err)
+            reading.watermarks.keep_position(target.pipeline_id, None)
+    _read_feed(reading, target, None)
+
+
+def _read_feed(reading: _Reading, target: IngestTarget, position: Position | None) -> None:
+    source, watermarks, pipeline_id = reading.source, reading.watermarks, target.pipeline_id
+    since = position.since if position else watermarks.get(pipeline_id)
+    cursor = position.cursor if position else None
+    asked_at = position.asked_at if position else None
+    pages = partner.read_pages(
+        reading.client, target.external_id, updated_since=since, limit=source.page_size, cursor=cursor
+    )
+    for page in pages:
         # By the platform's clock where it says it: ours may be ahead of it, and would then skip what came between.
         asked_at = asked_at or page.server_time or datetime.now(UTC)
-        counts, rejected = _record_page(source, target.pipeline_id, page.runs)
-        reporter.page(counts, rejected)
+        counts, rejected = _record_page(source, pipeline_id, page.runs)
+        reading.reporter.page(counts, rejected)
+        if page.next_cursor is not None:
+            watermarks.keep_position(pipeline_id, Position(since, page.next_cursor, asked_at))
     if asked_at is not None:
         # Only now: every page before has been committed.
-        watermarks.set(target.pipeline_id, asked_at - OVERLAP)
+        watermarks.set(pipeline_id, asked_at - OVERLAP)
 
 
 def _record_page(source: Source, pipeline_id: UUID, raw_runs: list[Any]) -> tuple[Counts, list[RejectedRun]]:

@@ -15,7 +15,7 @@ from uuid import UUID
 from pytest_httpserver import HTTPServer
 
 from chm_web.config import Config
-from chm_web.ingestion.job import ingest_pipelines, open_client
+from chm_web.ingestion.job import Position, ingest_pipelines, open_client
 from chm_web.ingestion.progress import Counts, RejectedRun
 from chm_web.ingestion.sources import Source
 from chm_web.models import Pipeline, Platform
@@ -43,6 +43,7 @@ class Account:
     rejected: list[RejectedRun] = field(default_factory=list)
     done: int = 0
     marks: dict[UUID, datetime] = field(default_factory=dict)
+    positions: dict[UUID, Position] = field(default_factory=dict)
 
     def page(self, counts: Counts, rejected: Sequence[RejectedRun]) -> None:
         """Add a page."""
@@ -60,6 +61,18 @@ class Account:
     def set(self, pipeline_id: UUID, moment: datetime) -> None:
         """Keep a watermark."""
         self.marks[pipeline_id] = moment
+        self.positions.pop(pipeline_id, None)
+
+    def position(self, pipeline_id: UUID) -> Position | None:
+        """Give a position."""
+        return self.positions.get(pipeline_id)
+
+    def keep_position(self, pipeline_id: UUID, position: Position | None) -> None:
+        """Keep or forget a position."""
+        if position is None:
+            self.positions.pop(pipeline_id, None)
+        else:
+            self.positions[pipeline_id] = position
 
 
 def source_at(base_url: str, page_size: int = 100) -> Source:

@@ -186,6 +186,33 @@ def test_what_came_before_a_pause_is_kept_and_its_watermark_is_not_moved(
     assert (stored(), account.marks) == (1, {})
 
 
+def test_after_a_pause_the_reading_goes_on_behind_the_last_page(pipeline: Pipeline, httpserver: HTTPServer) -> None:
+    # A partner whose quota is two pages a visit: from the beginning each time, it would never come to an end.
+    busy = (429, {"Retry-After": "300"})
+    pages = [page(run(n), cursor=f"c{n}") for n in range(4)]
+    seen = answers(httpserver, pages[0], pages[1], busy, pages[2], pages[3], busy, page(run(4)))
+    account = Account()
+    for _ in range(2):
+        with pytest.raises(SourceBusy):
+            ingest(base_url(httpserver), pipeline, account=account)
+    ingest(base_url(httpserver), pipeline, account=account)
+    assert [request.args.get("cursor") for request in seen] == [None, "c0", "c1", "c1", "c2", "c3", "c3"]
+    assert (stored(), account.positions) == (5, {})
+    assert pipeline.id in account.marks
+
+
+def test_a_cursor_that_is_no_longer_good_costs_a_new_beginning(pipeline: Pipeline, httpserver: HTTPServer) -> None:
+    seen = answers(
+        httpserver, page(run(1), cursor="c1"), (429, {"Retry-After": "300"}), (400, {}), page(run(1), run(2))
+    )
+    account = Account()
+    with pytest.raises(SourceBusy):
+        ingest(base_url(httpserver), pipeline, account=account)
+    ingest(base_url(httpserver), pipeline, account=account)
+    assert [request.args.get("cursor") for request in seen] == [None, "c1", "c1", None]
+    assert (stored(), account.positions) == (2, {})
+
+
 # -- servers that fail --------------------------------------------------------------------------------------------
 
 

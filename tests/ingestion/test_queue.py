@@ -237,7 +237,7 @@ def test_a_source_is_not_read_twice_at_once(
     start_worker()
     job, _ = request_sync(scope=ALL)
     time.sleep(4)
-    assert (asked, get_job(job_id=job.id).state) == ([], JobState.QUEUED)
+    assert (asked, get_job(job_id=job.id).state.is_live) == ([], True)
     somebody_else.release()
     assert wait_for(job).state is JobState.FINISHED
 
@@ -270,9 +270,8 @@ def test_a_killed_work_horse_is_followed_by_another(
         os.kill(horse, signal.SIGKILL)
     job = wait_for(job)
     assert (job.state, stored(pipeline)) == (JobState.FINISHED, 60)
-    # The part that was done again counts from the beginning: what the first horse had committed is unchanged.
-    assert job.counts.created + job.counts.unchanged == 60
-    assert job.counts.unchanged >= 20
+    # It went on behind the last page that had been committed.
+    assert asked.count(asked[0]) == 7
 
 
 @pytest.mark.slow

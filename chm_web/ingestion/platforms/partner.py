@@ -44,16 +44,17 @@ _KNOWN_FIELDS = frozenset(
 
 @dataclass(frozen=True)
 class RunsPage:
-    """One page of a pipeline's feed, and the partner's clock when it was given."""
+    """One page of a pipeline's feed, the partner's clock when it was given, and the next page's cursor."""
 
     runs: list[Any]
     server_time: datetime | None
+    next_cursor: str | None
 
 
 def read_pages(
-    client: HttpClient, external_id: str, *, updated_since: datetime | None, limit: int
+    client: HttpClient, external_id: str, *, updated_since: datetime | None, limit: int, cursor: str | None = None
 ) -> Iterator[RunsPage]:
-    """Read a pipeline's runs, page by page, until the cursor ends.
+    """Read a pipeline's runs, page by page from ``cursor`` on, until the cursor ends.
 
     Raises:
         SourceError: a page cannot be read, or the cursor never ends.
@@ -64,15 +65,16 @@ def read_pages(
         params["updated_since"] = updated_since.isoformat()
     seen: set[str] = set()
     for _ in range(MAX_PAGES):
+        if cursor is not None:
+            params["cursor"] = cursor
         answer = client.get(path, params)
         runs, cursor = _check_page(answer.body)
-        yield RunsPage(runs, answer.server_time)
+        yield RunsPage(runs, answer.server_time, cursor)
         if cursor is None:
             return
         if cursor in seen:
             raise SourceUnreachable(f"The partner's cursor goes round in a circle after {len(seen) + 1} pages.")
         seen.add(cursor)
-        params["cursor"] = cursor
     raise SourceUnreachable(f"The partner's feed does not end: stopped after {MAX_PAGES:,} pages.")
 
 

@@ -5,8 +5,9 @@ each shard of each source, and each part is an RQ job of its own. What is kept i
 reads again, and the runs themselves are in PostgreSQL.
 
 Keys: ``chm:job:<id>`` what was asked for; ``chm:part:<id>`` a part's progress, ``:rejected`` its rejected runs;
-``chm:jobs`` job ids by time; ``chm:live`` ids of jobs not seen to end; ``chm:watermark:<source>``;
-``chm:lock:<...>``. All but the watermarks end by themselves after a week.
+``chm:jobs`` job ids by time; ``chm:live`` ids of jobs not seen to end; ``chm:watermark:<source>``
+and ``chm:position:<source>`` how far feeds have been read; ``chm:lock:<...>``. All but what stands a source end by
+themselves after a week.
 """
 
 from chm_web.ingestion.queue.asking import request_sync

@@ -22,7 +22,7 @@ from sqlalchemy.exc import OperationalError
 
 from chm_web.extensions import db
 from chm_web.ingestion.client import SourceBusy, SourceError
-from chm_web.ingestion.job import ingest_pipelines, open_client
+from chm_web.ingestion.job import Position, ingest_pipelines, open_client
 from chm_web.ingestion.progress import Counts, RejectedRun, SyncScope
 from chm_web.ingestion.queue.connection import KEEP, REDIS_AWAY, rq_queue, state, text
 from chm_web.ingestion.queue.telling import scope_of
@@ -38,6 +38,7 @@ PART_TIMEOUT = timedelta(hours=6)
 LOCK_SECONDS = 30
 LOCK_RENEWAL_SECONDS = 10
 WAIT_FOR_LOCK_SECONDS = 2
+KEEP_POSITION = timedelta(days=1)
 WAIT_FOR_DATABASE_SECONDS = 5
 # A worker that is alive gives a sign at least this often.
 WORKER_TTL_SECONDS = 45
@@ -90,11 +91,12 @@ class _PartReporter:
 
 
 class _RedisWatermarks:
-    """A source's watermarks in one hash. A value that cannot be read counts as none."""
+    """A source's watermarks and open positions, a hash each. A value that cannot be read counts as none."""
 
     def __init__(self, redis: Redis, source: str) -> None:
         self._redis = redis
         self._key = f"chm:watermark:{source}"
+        self._positions = f"chm:position:{source}"
 
     def get(self, pipeline_id: UUID) -> datetime | None:
         """The time to ask from."""
@@ -105,8 +107,32 @@ class _RedisWatermarks:
             return None
 
     def set(self, pipeline_id: UUID, moment: datetime) -> None:
-        """Remember the time to ask from."""
-        self._redis.hset(self._key, str(pipeline_id), moment.isoformat())
+        """Remember the time to ask from; the position is done with."""
+        with self._redis.pipeline() as pipe:
+            pipe.hset(self._key, str(pipeline_id), moment.isoformat())
+            pipe.hdel(self._positions, str(pipeline_id))
+            pipe.execute()
+
+    def position(self, pipeline_id: UUID) -> Position | None:
+        """Where a reading was broken off, unless it began so long ago that its cursor will be worth nothing."""
+        value = text(self._redis.hget(self._positions, str(pipeline_id)))
+        try:
+            since, cursor, asked_at = json.loads(value or "[]")
+            position = Position(
+                datetime.fromisoformat(since) if since else None, cursor, datetime.fromisoformat(asked_at)
+            )
+        except (ValueError, TypeError):
+            return None
+        return position if datetime.now(UTC) - position.asked_at < KEEP_POSITION else None
+
+    def keep_position(self, pipeline_id: UUID, position: Position | None) -> None:
+        """Remember or forget where to go on."""
+        if position is None:
+            self._redis.hdel(self._positions, str(pipeline_id))
+            return
+        since = position.since.isoformat() if position.since else None
+        value = json.dumps([since, position.cursor, position.asked_at.isoformat()])
+        self._redis.hset(self._positions, str(pipeline_id), value)
 
 
 def _now_text() -> str:
