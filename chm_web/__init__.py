@@ -13,7 +13,7 @@ def create_app(config: Config | None = None) -> Flask:
     Raises:
         ConfigError: the environment does not describe a configuration that can work.
     """
-    from chm_web import api, errors, request_ids, web
+    from chm_web import api, errors, hosts, request_ids, web
     from chm_web.extensions import csrf, db, htmx, migrate
     from chm_web.ingestion import queue
     from chm_web.services.redaction import remember_secret
@@ -32,12 +32,12 @@ def create_app(config: Config | None = None) -> Flask:
             "connect_args": {"application_name": "chm", "options": "-c timezone=UTC", "connect_timeout": 5},
         },
         MAX_CONTENT_LENGTH=config.max_request_bytes,
-        TRUSTED_HOSTS=list(config.allowed_hosts),
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         WTF_CSRF_TIME_LIMIT=None,
     )
     request_ids.init_app(app)
+    hosts.init_app(app)
     db.init_app(app)
     migrate.init_app(app, db, directory=str(ROOT / "migrations"))
     csrf.init_app(app)

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 MIN_SECRET_KEY_LENGTH = 32
+_ENCODE = " Characters such as @ : / # in a password must be percent-encoded (@ is %40)."
 
 
 class ConfigError(Exception):
@@ -64,13 +65,13 @@ class Config:
             partner_api_base_url=_http_url(read.text("CHM_PARTNER_API_BASE_URL")),
             partner_api_token=read.text("CHM_PARTNER_API_TOKEN"),
             partner_api_platforms=read.list("CHM_PARTNER_API_PLATFORMS", default=("vendor_api",)),
-            http_connect_timeout_seconds=read.number("CHM_HTTP_CONNECT_TIMEOUT_SECONDS", float, 5.0, above=0),
-            http_timeout_seconds=read.number("CHM_HTTP_TIMEOUT_SECONDS", float, 30.0, above=0),
-            http_max_retries=read.number("CHM_HTTP_MAX_RETRIES", int, 3, above=-1),
-            http_backoff_seconds=read.number("CHM_HTTP_BACKOFF_SECONDS", float, 0.5, above=-1),
-            http_max_response_bytes=read.number("CHM_HTTP_MAX_RESPONSE_BYTES", int, 32 * 1024 * 1024, above=0),
-            partner_page_size=read.number("CHM_PARTNER_PAGE_SIZE", int, 500, above=0),
-            max_request_bytes=read.number("CHM_MAX_REQUEST_BYTES", int, 16 * 1024 * 1024, above=0),
+            http_connect_timeout_seconds=read.number("CHM_HTTP_CONNECT_TIMEOUT_SECONDS", float, 5.0),
+            http_timeout_seconds=read.number("CHM_HTTP_TIMEOUT_SECONDS", float, 30.0),
+            http_max_retries=read.number("CHM_HTTP_MAX_RETRIES", int, 3, or_zero=True),
+            http_backoff_seconds=read.number("CHM_HTTP_BACKOFF_SECONDS", float, 0.5, or_zero=True),
+            http_max_response_bytes=read.number("CHM_HTTP_MAX_RESPONSE_BYTES", int, 32 * 1024 * 1024),
+            partner_page_size=read.number("CHM_PARTNER_PAGE_SIZE", int, 500),
+            max_request_bytes=read.number("CHM_MAX_REQUEST_BYTES", int, 16 * 1024 * 1024),
         )
 
     def secrets(self) -> tuple[str | None, ...]:
@@ -94,6 +95,8 @@ class _Reader:
                 return Path(path).read_text(encoding="utf-8").strip() or None
             except OSError as err:
                 raise ConfigError(f"{name}_FILE: cannot read {path}: {err.strerror}.") from None
+            except UnicodeDecodeError:
+                raise ConfigError(f"{name}_FILE: cannot read {path}: it is not UTF-8 text.") from None
         return self._environ.get(name, "").strip() or None
 
     def required(self, name: str) -> str:
@@ -106,20 +109,26 @@ class _Reader:
         value = self.text(name)
         if value is None:
             return default
-        return tuple(part.strip().lower() for part in value.split(",") if part.strip())
+        parts = tuple(part.strip().lower() for part in value.split(",") if part.strip())
+        if not parts:
+            # An empty list of hosts would allow every host.
+            raise ConfigError(f"{name} names nothing. Give names with commas between them, or leave it unset.")
+        return parts
 
-    def number(self, name: str, convert: Callable[[str], T], default: T, *, above: float) -> T:
+    def number(self, name: str, convert: Callable[[str], T], default: T, *, or_zero: bool = False) -> T:
         value = self.text(name)
         if value is None:
             return default
         try:
             number = convert(value)
-            in_range = above < float(number) < float("inf")  # type: ignore[arg-type]
-        except ValueError:
+            size = float(number)  # type: ignore[arg-type]
+            in_range = 0 < size < float("inf") or (or_zero and size == 0)
+        except (ValueError, OverflowError):
             in_range = False
         if not in_range:
             kind = "a whole number" if convert is int else "a number"
-            raise ConfigError(f"{name} must be {kind} greater than {above:g}, not {value!r}.")
+            bound = "of at least 0" if or_zero else "greater than 0"
+            raise ConfigError(f"{name} must be {kind} {bound}, not {value[:40]!r}.")
         return number
 
 
@@ -127,16 +136,24 @@ def _database_url(value: str) -> str:
     """Accept ``postgresql://`` too: SQLAlchemy would take it for psycopg2, which is not installed."""
     try:
         url = make_url(value)
-    except ArgumentError:
-        raise ConfigError("CHM_DATABASE_URL is not an address like postgresql://user@host/database.") from None
+    except (ArgumentError, ValueError):
+        raise ConfigError(
+            f"CHM_DATABASE_URL is not an address like postgresql://user@host/database.{_ENCODE}"
+        ) from None
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise ConfigError(f"CHM_DATABASE_URL must start with postgresql://, not {url.drivername}://.")
+    if "@" in (url.host or ""):
+        raise ConfigError(f"CHM_DATABASE_URL has two @.{_ENCODE}")
     return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
 def _redis_url(value: str) -> str:
     if not value.startswith(("redis://", "rediss://", "unix://")):
         raise ConfigError("CHM_REDIS_URL must start with redis://, rediss:// or unix://.")
+    try:
+        _ = urlsplit(value).port
+    except ValueError:
+        raise ConfigError(f"CHM_REDIS_URL is not an address like redis://host:6379/0.{_ENCODE}") from None
     return value
 
 
@@ -150,6 +167,13 @@ def _secret_key(value: str) -> str:
 
 
 def _http_url(value: str | None) -> str | None:
-    if value is not None and not value.startswith(("http://", "https://")):
-        raise ConfigError("CHM_PARTNER_API_BASE_URL must start with http:// or https://.")
-    return value.rstrip("/") if value else None
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ConfigError("CHM_PARTNER_API_BASE_URL must be an address that starts with http:// or https://.")
+    return value.rstrip("/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import flask
@@ -48,6 +49,9 @@ class _Parser(FlaskParser):
     def _raw_load_json(self, req: flask.Request) -> Any:
         try:
             return super()._raw_load_json(req)
+        except json.JSONDecodeError:
+            # The parser tells an empty body, which may be fine, from a malformed one.
+            raise
         except (RecursionError, ValueError) as err:
             # Nested too deeply, a number too long, bytes that are no UTF-8: not JSON that anyone means.
             abort(400, exc=err, messages={"json": ["Invalid JSON body."]})

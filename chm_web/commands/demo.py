@@ -109,7 +109,7 @@ def _run(stack: ExitStack, console: Console, *, host: str, port: int | None, dat
         "CHM_SECRET_KEY": _kept_secret(data_dir / "secret_key"),
         "CHM_PARTNER_API_TOKEN": secrets.token_urlsafe(32),
         "CHM_PARTNER_API_PLATFORMS": ",".join(Platform),
-        "CHM_ALLOWED_HOSTS": os.environ.get("CHM_ALLOWED_HOSTS") or ",".join((*LOOPBACK_HOSTS, host)),
+        "CHM_ALLOWED_HOSTS": os.environ.get("CHM_ALLOWED_HOSTS") or ",".join((*LOOPBACK_HOSTS, _in_url(host))),
     }
     demo = _Demo(data_dir, environ)
     with console.status("Starting the partner ..."):

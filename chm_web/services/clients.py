@@ -61,4 +61,5 @@ def list_clients(
         query = query.where(Client.is_active == is_active)
     if q:
         query = query.where(Client.name.ilike(search_pattern(q), escape="\\"))
-    return keyset_page(query, keys=(func.lower(Client.name), Client.id), limit=limit, cursor=cursor, kind="clients")
+    keys = (func.lower(Client.name), Client.id)
+    return keyset_page(query, keys=keys, types=(str, UUID), limit=limit, cursor=cursor, kind="clients")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import UnionType
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -15,6 +17,8 @@ from sqlalchemy import Select, SQLColumnExpression, tuple_
 
 from chm_web.extensions import db
 from chm_web.services.exceptions import FieldIssue, Invalid
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 T = TypeVar("T")
 
@@ -28,15 +32,23 @@ class Page(Generic[T]):
 
 
 def keyset_page(
-    query: Select[T], *, keys: Sequence[SQLColumnExpression[Any]], limit: int, cursor: str | None, kind: str
+    query: Select[T],
+    *,
+    keys: Sequence[SQLColumnExpression[Any]],
+    types: Sequence[type],
+    limit: int,
+    cursor: str | None,
+    kind: str,
 ) -> Page[T]:
     """Read one page of ``query`` in ascending order of ``keys``, which must be unique together and never null.
+
+    ``types`` are the keys' own, of which a cursor must be made.
 
     Raises:
         Invalid: ``cursor`` was not made for a list of this ``kind``.
     """
     if cursor is not None:
-        query = query.where(tuple_(*keys) > tuple_(*decode_cursor(cursor, kind=kind, length=len(keys))))
+        query = query.where(tuple_(*keys) > tuple_(*decode_cursor(cursor, kind=kind, types=types)))
     rows = db.session.execute(query.add_columns(*keys).order_by(*keys).limit(limit + 1)).all()
     items = [row[0] for row in rows[:limit]]
     return Page(items, encode_cursor(rows[limit - 1][1:], kind=kind) if len(rows) > limit else None)
@@ -48,18 +60,18 @@ def encode_cursor(values: Sequence[Any], *, kind: str) -> str:
     return base64.urlsafe_b64encode(packed.encode()).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str, *, kind: str, length: int) -> list[Any]:
-    """Unpack what ``encode_cursor`` packed.
+def decode_cursor(cursor: str, *, kind: str, types: Sequence[type | UnionType]) -> list[Any]:
+    """Unpack what ``encode_cursor`` packed: one value of each of ``types``.
 
     Raises:
-        Invalid: it is damaged, or another list's.
+        Invalid: it is damaged, another list's, or made by hand with values that the list is not ordered by.
     """
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         tag, *values = json.loads(raw)
-        if tag != kind or len(values) != length:
+        if tag != kind:
             raise ValueError(tag)
-        return [_unpack(value) for value in values]
+        return [_unpack(value, expected) for value, expected in zip(values, types, strict=True)]
     except (binascii.Error, ValueError, TypeError, KeyError, RecursionError) as err:
         issue = "This cursor does not belong to this list. Start again without a cursor."
         raise Invalid("The cursor cannot be used.", (FieldIssue("cursor", issue),)) from err
@@ -79,16 +91,15 @@ def _pack(value: Any) -> Any:
     return value
 
 
-def _unpack(value: Any) -> Any:
-    if isinstance(value, dict):
-        if "t" in value:
-            moment = datetime.fromisoformat(value["t"])
-            if moment.tzinfo is None:
-                raise ValueError("a cursor's time has a zone")
-            return moment
-        return UUID(value["u"])
-    if value is not None and not isinstance(value, str):
+def _unpack(packed: Any, expected: type | UnionType) -> Any:
+    value = packed
+    if isinstance(packed, dict):
+        value = datetime.fromisoformat(packed["t"]) if "t" in packed else UUID(str(packed["u"]))
+    # A wrong type would reach the database, which answers that with an error of its own.
+    if not isinstance(value, expected):
         raise TypeError(value)
-    if isinstance(value, str) and "\0" in value:
-        raise ValueError("NUL")
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise ValueError("a cursor's time has a zone")
+    if isinstance(value, str) and _UNSTORABLE.search(value):
+        raise ValueError("PostgreSQL cannot hold this text")
     return value

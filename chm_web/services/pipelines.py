@@ -111,7 +111,7 @@ def list_client_pipelines(
     if q:
         query = query.where(Pipeline.name.ilike(search_pattern(q), escape="\\"))
     keys = (func.lower(Pipeline.name), Pipeline.id)
-    return keyset_page(query, keys=keys, limit=limit, cursor=cursor, kind="pipelines")
+    return keyset_page(query, keys=keys, types=(str, UUID), limit=limit, cursor=cursor, kind="pipelines")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,33 +19,57 @@ _SENSITIVE_NAME = re.compile(
 )
 # Names that speak of tokens and keys without holding one.
 _HARMLESS_NAME = re.compile(
-    r"token[-_]?(count|type|usage|limit|expir)|(input|output|total|max)[-_]?tokens?$", re.IGNORECASE
+    r"tokens?[-_]?(count|type|usage|used|limit|expir)|(input|output|total|max)[-_]?tokens?$|"
+    r"(prompt|completion|cached|reasoning)[-_]?tokens$",
+    re.IGNORECASE,
 )
 
 # Each pattern starts only where a word does, or at a fixed text, and bounds what it spans: the time stays linear in
 # the length of a text that somebody else wrote.
+# What ends a name: quotes of JSON, which are escaped where JSON stands within JSON.
+_IS = r"\\{0,8}[\"']?\s{0,8}(?:=>|=|:)\s{0,8}"
+_QUOTED = (
+    r"\"(?:[^\"\\]|\\[\s\S])*\"|'(?:[^'\\]|\\[\s\S])*'|"
+    r"(?P<escape>\\{1,8})(?P<quote>[\"'])[\s\S]{0,2000}?(?P=escape)(?P=quote)|\\{0,8}[\"'][^\r\n]*"
+)
+# A value that is redacted already stays as it is: redacting twice is redacting once.
 _NAMED_IN_TEXT = (
-    r"(?<![\w.-])(?P<name>[\"']?[\w.-]*(?:passw(?:or)?d|passphrase|pwd|secret|token|api[-_]?key|access[-_]?key|"
-    r"private[-_]?key|accountkey|sharedaccesskey|credentials?|signature|session[-_]?id)[\"']?\s{0,8}(?:=>|=|:)\s{0,8})"
-    r"(?P<value>\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\s,;&\"')\]}]+)"
+    r"(?<![\w.-])(?P<name>[\"']?[\w.-]*(?:passw(?:or)?d|passphrase|pwd|secret(?:[-_]?key)?|token|api[-_]?key|"
+    r"access[-_]?key|private[-_]?key|accountkey|sharedaccesskey|credentials?|signature|session[-_]?id)"
+    rf"{_IS})(?P<value>\[redacted\][^\s,;&\"')\]}}]*|{_QUOTED}|[^\s,;&\"')\]}}]+)"
+)
+# Headers whose value is a secret whatever it looks like: one word behind a known scheme, else up to the line's end.
+_HEADER = rf"(?P<name>(?:authorization|cookies?){_IS}"
+_SCHEME = r"(?:bearer|basic|token|apikey)\s{1,8}"
+_SCHEME_IN_TEXT = rf"{_HEADER}{_SCHEME})[^\s,;\"')}}]+"
+_HEADER_IN_TEXT = (
+    rf"{_HEADER})(?!{_SCHEME}\[redacted\])"
+    rf"(?:\[redacted\](?=\s{{0,8}}(?:[,}})\]\r\n]|\Z))|{_QUOTED}|[^\s][^\r\n]*)"
 )
 
 _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (
-        re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", re.S),
+        re.compile(
+            r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?"
+            r"(?:-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
+            re.S,
+        ),
         REDACTED,
     ),
+    (re.compile(_SCHEME_IN_TEXT, re.IGNORECASE), rf"\g<name>{REDACTED}"),
+    (re.compile(_HEADER_IN_TEXT, re.IGNORECASE), rf"\g<name>{REDACTED}"),
     (re.compile(r"(?<=://)([^\s:/@]{0,256}):[^\s/]{1,512}@"), rf"\1:{REDACTED}@"),
     (
         re.compile(r"\b((?:bearer|basic|token)\s+)(?:(?=\S{0,200}\d)[\w.~+/=-]{8,}|[\w.~+/=-]{20,})", re.IGNORECASE),
         rf"\1{REDACTED}",
     ),
-    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?"), REDACTED),
+    (re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?"), REDACTED),
     (re.compile(r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"), REDACTED),
     (re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,})"), REDACTED),
     (re.compile(r"\bxox[abposr]-[A-Za-z0-9-]{8,}"), REDACTED),
     (re.compile(r"\b(?:sk|pk|rk)[-_](?:live|test|proj|ant)[-_][A-Za-z0-9_-]{8,}"), REDACTED),
     (re.compile(r"\bAIza[A-Za-z0-9_-]{30,}"), REDACTED),
+    (re.compile(r"([?&;]sig=)[^&\s\"']+", re.IGNORECASE), rf"\1{REDACTED}"),
     (re.compile(_NAMED_IN_TEXT, re.IGNORECASE), rf"\g<name>{REDACTED}"),
 )
 
@@ -53,7 +77,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
 # quicker than one regular expression of them all, and they decide for nearly every text.
 _SUSPECT_WORDS = (
     *("passw", "passphrase", "pwd", "secret", "token", "key", "auth", "credential", "cookie", "session", "dsn"),
-    *("connection", "signature", "@", "bearer", "basic", "eyj", "akia", "asia", "abia", "acca", "aiza"),
+    *("connection", "signature", "sig=", "@", "bearer", "basic", "eyj", "akia", "asia", "abia", "acca", "aiza"),
     *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "sk-", "sk_", "pk-", "pk_", "rk-", "rk_"),
 )
 

@@ -74,6 +74,14 @@ class RecordResult:
     rejected: tuple[Rejection, ...] = ()
 
 
+def summarize_error(message: str | None) -> str | None:
+    """Give the one line of an error text that says most: the last of a Python traceback, else the first."""
+    lines = [line.strip() for line in (message or "").splitlines() if line.strip()]
+    if not lines:
+        return None
+    return lines[-1] if lines[0].startswith("Traceback (most recent call last)") else lines[0]
+
+
 def record_runs(*, records: Iterable[RunRecord], updated_by: str | None = None) -> RecordResult:
     """Write a batch of runs by the write rule of ``chm_web.queries.run_upsert``; idempotent, in any order.
 
@@ -180,7 +188,10 @@ def count_client_runs_by_status(*, client_id: UUID, since: datetime, until: date
 
 def _latest_order_page(query: Select[Run], *, descending: bool, limit: int, cursor: str | None) -> Page[Run]:
     kind = f"runs.{'desc' if descending else 'asc'}"
-    parts = [query] if cursor is None else _after(query, decode_cursor(cursor, kind=kind, length=3), descending)
+    parts = [query]
+    if cursor is not None:
+        types = (datetime | None, datetime | None, UUID)
+        parts = _after(query, decode_cursor(cursor, kind=kind, types=types), descending)
     items: list[Run] = []
     # One index range a part, read one after the other: an OR over all of them cost ten times as much.
     for part in parts:
@@ -200,8 +211,6 @@ def _latest_order(descending: bool) -> list[ColumnElement[Any]]:
 def _after(query: Select[Run], key: Sequence[Any], descending: bool) -> list[Select[Run]]:
     """The rows behind ``key``, as queries to read in this order. Null is the smallest value of each column."""
     started, finished, run_id = key
-    if not (isinstance(run_id, UUID) and all(isinstance(x, datetime | None) for x in (started, finished))):
-        raise Invalid("The cursor cannot be used.", (FieldIssue("cursor", "It does not belong to this list."),))
 
     def beyond(column: ColumnElement[Any], value: Any) -> list[ColumnElement[bool]]:
         if descending:

@@ -1,0 +1,134 @@
+"""Pipelines."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+
+from chm_web.models import Environment, PipelineType, Platform
+from chm_web.services.exceptions import Conflict, Invalid, NotFound
+from chm_web.services.pipelines import create_pipeline, get_pipeline, list_client_pipelines, list_ingest_targets
+from tests.factories import make_client, make_pipeline
+
+KIND: dict[str, Any] = {"platform": Platform.AIRFLOW, "pipeline_type": PipelineType.EXPORT}
+
+
+def test_create_keeps_every_value(app: Flask) -> None:
+    client = make_client()
+    values = {
+        **KIND,
+        "name": "orders",
+        "external_id": "dag/1",
+        "description": "Orders",
+        "environment": Environment.DEV,
+        "is_active": False,
+        "expected_every_minutes": 15,
+    }
+
+    found = get_pipeline(pipeline_id=create_pipeline(client_id=client.id, **values).id)
+
+    assert {name: getattr(found, name) for name in values} == values
+    assert found.client_id == client.id
+
+
+def test_create_needs_a_client(app: Flask) -> None:
+    with pytest.raises(NotFound):
+        create_pipeline(client_id=uuid4(), name="orders", **KIND)
+
+
+TAKEN: dict[str, tuple[dict[str, Any], str]] = {
+    "name": ({"name": "orders", "external_id": "y"}, "name"),
+    "name in another case": ({"name": "ORDERS", "external_id": "y"}, "name"),
+    "name on another platform": ({"name": "orders", "platform": Platform.DBT}, "name"),
+    "external id": ({"name": "stock", "external_id": "x"}, "external_id"),
+}
+
+
+@pytest.mark.parametrize("case", TAKEN)
+def test_create_names_what_is_taken(app: Flask, case: str) -> None:
+    client = make_client()
+    create_pipeline(client_id=client.id, name="orders", external_id="x", **KIND)
+    values, field = TAKEN[case]
+
+    with pytest.raises(Conflict) as refused:
+        create_pipeline(client_id=client.id, **{**KIND, **values})
+
+    assert [detail.field for detail in refused.value.details] == [field]
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "empty name": ({"name": " "}, "name"),
+    "empty external id": ({"external_id": ""}, "external_id"),
+    "long external id": ({"external_id": "x" * 513}, "external_id"),
+    "expected every 0 minutes": ({"expected_every_minutes": 0}, "expected_every_minutes"),
+    "expected every -1 minutes": ({"expected_every_minutes": -1}, "expected_every_minutes"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_create_refuses_what_breaks_a_rule_of_the_data_model(app: Flask, case: str) -> None:
+    values, field = REFUSED[case]
+
+    with pytest.raises(Invalid) as refused:
+        create_pipeline(client_id=make_client().id, **{"name": "orders", **KIND, **values})
+
+    assert [detail.field for detail in refused.value.details] == [field]
+
+
+def test_get_of_an_unknown_pipeline_is_not_found(app: Flask) -> None:
+    with pytest.raises(NotFound):
+        get_pipeline(pipeline_id=uuid4())
+
+
+def test_list_needs_a_client(app: Flask) -> None:
+    with pytest.raises(NotFound):
+        list_client_pipelines(client_id=uuid4())
+
+
+def test_list_filters_combine(app: Flask) -> None:
+    client = make_client()
+    make_pipeline(client, name="orders", platform=Platform.DBT)
+    make_pipeline(client, name="orders off", platform=Platform.DBT, is_active=False)
+    make_pipeline(client, name="orders elsewhere", platform=Platform.CRON)
+    make_pipeline(client, name="stock", platform=Platform.DBT)
+    make_pipeline(name="orders of another client", platform=Platform.DBT)
+
+    found = list_client_pipelines(client_id=client.id, platform=Platform.DBT, is_active=True, q="order").items
+
+    assert [pipeline.name for pipeline in found] == ["orders"]
+
+
+def test_targets_are_the_active_pipelines_that_a_platform_knows(app: Flask) -> None:
+    client = make_client()
+    wanted = [make_pipeline(client, external_id=f"x{number}") for number in range(3)]
+    make_pipeline(client, external_id=None)
+    make_pipeline(client, is_active=False)
+    make_pipeline(client, platform=Platform.CRON)
+    make_pipeline(make_client(is_active=False))
+
+    found = list_ingest_targets(platforms=[Platform.VENDOR_API])
+
+    expected = sorted((pipeline.id, f"x{number}") for number, pipeline in enumerate(wanted))
+    assert [(target.pipeline_id, target.external_id) for target in found] == expected
+
+
+def test_targets_are_narrowed_by_client_and_pipeline(app: Flask) -> None:
+    client = make_client()
+    one, two = make_pipeline(client), make_pipeline(client)
+    make_pipeline()
+
+    def targets(**scope: Any) -> set[Any]:
+        return {target.pipeline_id for target in list_ingest_targets(platforms=[Platform.VENDOR_API], **scope)}
+
+    assert targets(client_id=client.id) == {one.id, two.id}
+    assert targets(pipeline_id=one.id) == {one.id}
+    assert targets(client_id=make_client().id, pipeline_id=one.id) == set()
+
+
+def test_no_platform_has_no_targets(app: Flask) -> None:
+    make_pipeline()
+
+    assert list_ingest_targets(platforms=[]) == []
