@@ -17,6 +17,7 @@ from redis import Redis
 from redis.exceptions import LockError, RedisError
 from redis.lock import Lock
 from rq import Retry, Worker
+from rq.exceptions import StopRequested
 from rq.job import Job
 from sqlalchemy.exc import OperationalError
 
@@ -238,6 +239,8 @@ class _Worker(Worker):
     """RQ's worker, which knows whether it was asked to stop, and whose work is taken up soon after it died."""
 
     asked_to_stop = False
+    # Seconds between looks for a Redis that is away, at the most.
+    max_connection_wait_time = 10.0
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         """Give for how long a job counts as worked on after its worker's last sign of life, in seconds."""
@@ -254,8 +257,12 @@ def run_worker() -> None:
 
     Also runs RQ's scheduler, which brings back jobs that asked for time. A Redis that goes away is waited for.
     """
-    while True:
+    worker: _Worker | None = None
+    while worker is None or not worker.asked_to_stop:
         try:
+            if worker is not None:
+                log.warning("the worker broke off; starting again")
+                time.sleep(1)
             worker = _Worker(
                 [rq_queue()],
                 connection=state().redis,
@@ -264,9 +271,9 @@ def run_worker() -> None:
                 maintenance_interval=60,
             )
             worker.work(with_scheduler=True)
-            if worker.asked_to_stop:
-                return
-            log.warning("the worker broke off; starting again")
         except REDIS_AWAY as err:
-            log.warning("Redis does not answer (%s); trying again in a moment", err)
-        time.sleep(1)
+            log.warning("Redis does not answer: %s", err)
+            time.sleep(1)
+        except StopRequested:
+            # The signal came while no job was waited for: RQ's handler raises wherever we are.
+            return

@@ -1,0 +1,156 @@
+"""``chm demo`` as its users run it: from nothing to a served page, again, stopped and killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from urllib3 import PoolManager
+
+from chm_web.config import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+READY = re.compile(r"http://127\.0\.0\.1:\d+/")
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One data directory for all, with a space in its path: the first test starts it from nothing."""
+    return tmp_path_factory.mktemp("demo data") / "a demo"
+
+
+def command(data_dir: Path, *arguments: str) -> list[str]:
+    """The command line of a demo."""
+    return [sys.executable, "-m", "chm_web.commands", "demo", "--data-dir", str(data_dir), *arguments]
+
+
+def environ() -> dict[str, str]:
+    """The environment of somebody who has configured nothing."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("CHM_")}
+
+
+def once(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a demo to its end."""
+    return subprocess.run(
+        command(data_dir, *arguments), cwd=ROOT, env=environ(), capture_output=True, text=True, check=False
+    )
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def descendants(pid: int) -> list[int]:
+    """The ids of all processes below one."""
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return children + [below for child in children for below in descendants(child)]
+
+
+def alive(pids: list[int]) -> list[int]:
+    """Those of the processes that still run."""
+    return [pid for pid in pids if Path(f"/proc/{pid}/exe").exists() and "Z" not in state_of(pid)]
+
+
+def state_of(pid: int) -> str:
+    """A process's state as the system tells it, Z when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
+def wait_until(done: Callable[[], object], seconds: float) -> None:
+    """Wait until something is so, and fail when it does not become so."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def served(data_dir: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A demo that serves, and the address that it printed."""
+    output = tmp_path / "output"
+    with output.open("wb") as log:
+        demo = subprocess.Popen(
+            command(data_dir, "--port", str(free_port())), cwd=ROOT, env=environ(), stdout=log, stderr=log
+        )
+    try:
+        wait_until(lambda: READY.search(output.read_text()) or demo.poll() is not None, 90)
+        address = READY.search(output.read_text())
+        assert address, output.read_text()
+        yield demo, address[0]
+    finally:
+        if demo.poll() is None:
+            demo.kill()
+            demo.wait()
+
+
+def test_from_nothing_it_ingests_prints_the_health_and_ends(data_dir: Path) -> None:
+    result = once(data_dir, "--once", "--password", "not used yet")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.search(r"Ingestion finished: [45678]\d,\d{3} created, 0 updated, 0 unchanged, 0 rejected", result.stdout)
+    assert re.search(r"Health of 60 pipelines: \d+ failing, \d+ late", result.stdout)
+    assert re.search(r"failing +\S.* / \S+ since", result.stdout)
+
+
+def test_a_second_start_takes_in_only_what_is_new(data_dir: Path) -> None:
+    result = once(data_dir, "--once")
+    assert result.returncode == 0, result.stdout + result.stderr
+    created = re.search(r"finished: ([\d,]+) created", result.stdout)
+    assert created
+    assert int(created[1].replace(",", "")) < 500
+
+
+def test_it_serves_the_overview_and_ctrl_c_leaves_nothing_running(
+    served: tuple[subprocess.Popen[bytes], str],
+) -> None:
+    demo, address = served
+    with PoolManager(timeout=10.0) as http:
+        page = http.request("GET", address)
+        assert (page.status, b"Failing now" in page.data) == (200, True)
+        assert http.request("GET", address + "readyz").status == 200
+    below = descendants(demo.pid)
+    assert len(below) > 6
+    demo.send_signal(signal.SIGINT)
+    assert demo.wait(40) == 0
+    wait_until(lambda: not alive(below), 5)
+
+
+def test_a_killed_launcher_leaves_nothing_running(served: tuple[subprocess.Popen[bytes], str]) -> None:
+    demo, _ = served
+    below = descendants(demo.pid)
+    demo.kill()
+    demo.wait()
+    wait_until(lambda: not alive(below), 40)
+
+
+def test_after_a_kill_the_next_start_works(data_dir: Path) -> None:
+    result = once(data_dir, "--once")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_port_that_is_taken_is_said_at_once(data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        result = once(data_dir, "--port", str(port))
+    assert result.returncode == 1
+    assert f"Cannot serve on 127.0.0.1, port {port}: Address already in use. Choose another" in result.stderr
+
+
+def test_a_data_directory_in_use_is_said(data_dir: Path, served: tuple[subprocess.Popen[bytes], str]) -> None:
+    result = once(data_dir, "--once")
+    assert result.returncode == 1
+    assert f"in use by process {served[0].pid}" in result.stderr
