@@ -1,4 +1,4 @@
-"""``record_runs`` against plain COPY of the same rows into the same table, a round of one after a round of the other.
+"""``record_runs`` against plain COPY of the same records into the same table, a round of each in turn.
 
 Every round begins with the same table: what a round wrote is deleted and vacuumed away. Which of the two goes first
 changes from round to round, so that what the machine does beside is shared fairly.

@@ -15,10 +15,10 @@ from __future__ import annotations
 STAGE = "chm_run_stage"
 
 # Columns of the stage with the type COPY sends them as; the stage's own types are those of ``runs``. A status goes as
-# the bytes of its label, a payload as the bytes of jsonb's binary form: neither needs a dumper of its own.
+# the bytes of its label, an id and a payload as the bytes of their binary form: none needs a dumper of its own.
 STAGE_COLUMNS = {
     "round": "int4",
-    "id": "uuid",
+    "id": "bytea",
     "pipeline_id": "uuid",
     "external_run_id": "text",
     "status": "text",
@@ -38,13 +38,17 @@ _KEY = ("pipeline_id", "external_run_id")
 # What a record says of a run, and what the write rule merges.
 FACTS = tuple(name for name in STAGE_COLUMNS if name not in ("round", "id", *_KEY, "updated_by"))
 
-CREATE_STAGE = f"""
-    CREATE TEMP TABLE IF NOT EXISTS {STAGE} AS
+PREPARE_STAGE = f"""
+    CREATE TEMP TABLE IF NOT EXISTS {STAGE} ON COMMIT DELETE ROWS AS
     SELECT 0::int4 AS round, {", ".join(name for name in STAGE_COLUMNS if name != "round")}
-    FROM runs WITH NO DATA
+    FROM runs WITH NO DATA;
+    DELETE FROM {STAGE}
 """
+"""Make the stage, in every call since a rollback may have removed it, and empty it.
 
-CLEAR_STAGE = f"DELETE FROM {STAGE}"
+ON COMMIT DELETE ROWS gives the space back, which DELETE does not: over thousands of pages in one session the stage
+grew to hundreds of megabytes and halved the speed. The DELETE is for two calls in one transaction.
+"""
 
 JSONB_VERSION = b"\x01"
 """What jsonb's binary form begins with, before the JSON text."""
@@ -115,6 +119,7 @@ def _insert(*, keep: str, on_conflict: str) -> str:
     # Sorted keys: writers whose pages overlap take their locks in one order and cannot deadlock.
     # LATERAL with LIMIT 1: always the unique index, whatever the planner thinks of a stage without statistics.
     return f"""
+        WITH written AS (
         INSERT INTO runs AS t ({", ".join(columns)})
         SELECT {", ".join(f"e.{name}" for name in columns)}
         FROM {STAGE} e
@@ -126,7 +131,9 @@ def _insert(*, keep: str, on_conflict: str) -> str:
         WHERE e.round = %s AND ({keep})
         ORDER BY e.pipeline_id, e.external_run_id
         ON CONFLICT ({", ".join(_KEY)}) {on_conflict}
-        RETURNING t.xmax = 0
+        RETURNING t.xmax = 0 AS created
+        )
+        SELECT count(*), count(*) FILTER (WHERE created) FROM written
     """
 
 
@@ -144,7 +151,7 @@ def _upsert() -> str:
 
 
 UPSERT = _upsert()
-"""Write the staged records of one round by the write rule. Gives a row (true: created) for each that was written."""
+"""Write the staged records of one round by the write rule. Gives how many were written, and how many are new."""
 
 INSERT_NEW = _insert(keep="t.id IS NULL", on_conflict="DO NOTHING")
-"""Write the staged records of one round whose keys are free. Gives a row for each that was written."""
+"""Write the staged records of one round whose keys are free. Gives the same two counts."""

@@ -95,10 +95,15 @@ def remember_secret(secret: str | None) -> None:
 
 def is_suspect(text: str) -> bool:
     """Tell quickly whether ``text`` may hold a secret. False is certain, True is not."""
-    if any(secret in text for secret in _known):
-        return True
+    # Plain loops: any() over a generator takes half as long again, and this is asked of every payload.
+    for secret in _known:
+        if secret in text:
+            return True
     lowered = text.lower()
-    return any(word in lowered for word in _SUSPECT_WORDS)
+    for word in _SUSPECT_WORDS:  # noqa: SIM110
+        if word in lowered:
+            return True
+    return False
 
 
 def is_sensitive_name(name: str) -> bool:

@@ -23,6 +23,15 @@ MAX_PAYLOAD_BYTES = 64 * 1024
 MAX_PAYLOAD_DEPTH = 32
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+# One encoder for all: json.dumps with options makes a new one in every call.
+_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def _storable(text: str) -> str:
+    # Most texts are plain, and these two looks are much quicker than a search.
+    if text.isascii() and "\0" not in text:
+        return text
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 class BadValue(ValueError):
@@ -44,7 +53,7 @@ def clean_external_id(value: object, field: str = "external_run_id") -> str:
         raise BadValue(field, "is missing" if value is None else f"must be text, not {type(value).__name__}")
     if not 1 <= len(value) <= EXTERNAL_ID_MAX_LENGTH:
         raise BadValue(field, f"must have 1 to {EXTERNAL_ID_MAX_LENGTH} characters, not {len(value):,}")
-    return _UNSTORABLE.sub("\ufffd", value)
+    return _storable(value)
 
 
 def clean_text(value: str | None, field: str) -> str | None:
@@ -58,7 +67,7 @@ def clean_text(value: str | None, field: str) -> str | None:
     if not isinstance(value, str):
         raise BadValue(field, f"must be text, not {type(value).__name__}")
     # Cut after redaction, with room before it, so that a cut never leaves half a secret unrecognised.
-    value = redact_text(_UNSTORABLE.sub("\ufffd", value[: 2 * MAX_TEXT_LENGTH]))
+    value = redact_text(_storable(value[: 2 * MAX_TEXT_LENGTH]))
     if len(value) > MAX_TEXT_LENGTH:
         value = value[:MAX_TEXT_LENGTH] + " … [cut]"
     return value
@@ -138,7 +147,7 @@ def clean_payload(value: dict[str, Any] | None) -> bytes | None:
 def _encode_plain(value: dict[str, Any]) -> bytes | None:
     """Encode a payload that needs no cleaning, as nearly all do; None when it does."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _encode_json(value)
         encoded = text.encode()
         # One that is too large is summed up anyway: no need to look at all of it.
         if len(encoded) <= MAX_PAYLOAD_BYTES and ("\\u0000" in text or is_suspect(text)):
@@ -150,7 +159,7 @@ def _encode_plain(value: dict[str, Any]) -> bytes | None:
 
 
 def _encode(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return _encode_json(value).encode()
 
 
 def _clean_json(name: str, value: Any, depth: int) -> Any:

@@ -2,76 +2,36 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from sqlalchemy import ColumnElement, Select, select, text
-from sqlalchemy.exc import DBAPIError
-from uuid_utils.compat import uuid7
 
 from chm_web.extensions import db
-from chm_web.models import Pipeline, Run, RunStatus
+from chm_web.models import Run, RunStatus
 from chm_web.queries import run_upsert
 from chm_web.queries import runs as queries
-from chm_web.services import run_values
 from chm_web.services.clients import get_client
-from chm_web.services.exceptions import Conflict, FieldIssue, Invalid, NotFound, Unavailable
+from chm_web.services.exceptions import Conflict, FieldIssue, Invalid, NotFound
 from chm_web.services.paging import Page, decode_cursor, encode_cursor
 from chm_web.services.pipelines import get_pipeline
-from chm_web.services.run_values import BadValue
+from chm_web.services.run_records import RecordResult, Rejection, RunRecord
+from chm_web.services.run_values import clean_external_id
+from chm_web.services.run_writer import write_records
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord:
-    """What a source says of one run. Times without a zone are UTC.
-
-    ``attempt_at`` is set by pull mappers alone (start, else queue time): it is what lets a platform's re-run under
-    the same id replace the attempt before. ``source_updated_at`` is the source's own change time, never our clock.
-    """
-
-    pipeline_id: UUID
-    external_run_id: str
-    status: RunStatus
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    duration_seconds: float | None = None
-    rows_processed: int | None = None
-    error_message: str | None = None
-    status_reason: str | None = None
-    payload: dict[str, Any] | None = None
-    attempt_at: datetime | None = None
-    source_updated_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """Why one record of a batch was not taken. ``index`` is its place in the batch, from 0."""
-
-    index: int
-    pipeline_id: UUID | None
-    external_run_id: str | None
-    field: str
-    issue: str
-
-    @property
-    def reason(self) -> str:
-        """The field and what is wrong with it, in one line."""
-        return f"{self.field}: {self.issue}"
-
-
-@dataclass(frozen=True)
-class RecordResult:
-    """What became of a batch."""
-
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    rejected: tuple[Rejection, ...] = ()
+__all__ = [
+    "RecordResult",
+    "Rejection",
+    "RunRecord",
+    "count_client_runs_by_status",
+    "create_run",
+    "get_latest_run",
+    "list_pipeline_runs",
+    "record_runs",
+    "summarize_error",
+]
 
 
 def summarize_error(message: str | None) -> str | None:
@@ -96,7 +56,7 @@ def record_runs(*, records: Iterable[RunRecord], updated_by: str | None = None) 
     Raises:
         Unavailable: the database does not answer; nothing of the batch is written.
     """
-    return _record(records, run_upsert.UPSERT, updated_by)
+    return write_records(records, run_upsert.UPSERT, updated_by)
 
 
 def create_run(*, record: RunRecord, updated_by: str | None = None) -> Run:
@@ -108,7 +68,7 @@ def create_run(*, record: RunRecord, updated_by: str | None = None) -> Run:
         Conflict: the pipeline has a run with this external id already.
     """
     get_pipeline(pipeline_id=record.pipeline_id)
-    result = _record([record], run_upsert.INSERT_NEW, updated_by)
+    result = write_records([record], run_upsert.INSERT_NEW, updated_by)
     if result.rejected:
         rejection = result.rejected[0]
         raise Invalid(rejection.reason, (FieldIssue(rejection.field, rejection.issue),))
@@ -231,163 +191,6 @@ def _after(query: Select[Run], key: Sequence[Any], descending: bool) -> list[Sel
 
 
 def _get_by_external_id(pipeline_id: UUID, external_run_id: str) -> Run:
-    external_run_id = run_values.clean_external_id(external_run_id)
+    external_run_id = clean_external_id(external_run_id)
     query = select(Run).where(Run.pipeline_id == pipeline_id, Run.external_run_id == external_run_id)
     return db.session.scalars(query.execution_options(populate_existing=True)).one()
-
-
-# -- writing ------------------------------------------------------------------------------------------------------
-
-# What PostgreSQL or psycopg says of a value that slipped through the checks, and what they say of a lost connection.
-_BAD_ROW = (psycopg.DataError, psycopg.IntegrityError, TypeError, ValueError, OverflowError)
-_UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError)
-
-_COLUMN_TYPES = list(run_upsert.STAGE_COLUMNS.values())
-
-
-@dataclass(slots=True)
-class _Staged:
-    """A checked record: its place in the batch, its key and its row for the stage."""
-
-    index: int
-    key: tuple[UUID, str]
-    row: tuple[Any, ...]
-
-
-@dataclass
-class _Tally:
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    rejected: list[Rejection] = field(default_factory=list)
-
-
-def _record(records: Iterable[RunRecord], statement: str, updated_by: str | None) -> RecordResult:
-    records = list(records)
-    tally = _Tally()
-    try:
-        known = _known_pipelines({record.pipeline_id for record in records})
-        staged = []
-        rounds: Counter[tuple[UUID, str]] = Counter()
-        for index, record in enumerate(records):
-            try:
-                staged.append(_stage(index, record, known, rounds, updated_by))
-            except BadValue as bad:
-                tally.rejected.append(_rejection(index, record, bad.field, bad.issue))
-        if staged:
-            _write(staged, statement, tally, records)
-        db.session.commit()
-    except (*_UNREACHABLE, DBAPIError) as err:
-        _give_up(err)
-        raise Unavailable("The database does not answer. Nothing of this batch was written.") from err
-    except BaseException:
-        db.session.rollback()
-        raise
-    rejected = tuple(sorted(tally.rejected, key=lambda rejection: rejection.index))
-    return RecordResult(tally.created, tally.updated, tally.unchanged, rejected)
-
-
-def _give_up(err: Exception) -> None:
-    """Drop the broken connection; an error that is not about the connection is a bug and goes on as it is."""
-    if isinstance(err, DBAPIError) and not isinstance(err.orig, _UNREACHABLE):
-        db.session.rollback()
-        raise err
-    # The pool must not hand out again what psycopg, behind SQLAlchemy's back, found broken.
-    db.session().invalidate()
-    db.session.close()
-
-
-def _known_pipelines(ids: set[UUID]) -> set[UUID]:
-    return set(db.session.scalars(select(Pipeline.id).where(Pipeline.id.in_(ids)))) if ids else set()
-
-
-def _rejection(index: int, record: RunRecord, name: str, issue: str) -> Rejection:
-    # What was rejected may be of any type, whatever the record's signature says.
-    shown = run_values.clean_text(str(record.external_run_id or ""), "external_run_id")
-    return Rejection(index, record.pipeline_id, shown[:200] if shown else None, name, issue)
-
-
-def _stage(
-    index: int, record: RunRecord, known: set[UUID], rounds: Counter[tuple[UUID, str]], updated_by: str | None
-) -> _Staged:
-    """Check one record and lay it out for the stage.
-
-    Raises:
-        BadValue: a value cannot be stored.
-    """
-    if record.pipeline_id not in known:
-        raise BadValue("pipeline_id", "there is no such pipeline")
-    key = (record.pipeline_id, run_values.clean_external_id(record.external_run_id))
-    try:
-        status = RunStatus(record.status)
-    except ValueError:
-        raise BadValue("status", f"must be one of {', '.join(RunStatus)}") from None
-    started = run_values.clean_time(record.started_at, "started_at")
-    finished = run_values.clean_time(record.finished_at, "finished_at")
-    duration = run_values.clean_duration(record.duration_seconds)
-    if finished is not None:
-        if status is RunStatus.RUNNING:
-            raise BadValue("finished_at", "a running run has none")
-        if started is not None:
-            if finished < started:
-                raise BadValue("finished_at", "is before started_at")
-            duration = (finished - started).total_seconds()
-    payload = run_values.clean_payload(record.payload)
-    row = (
-        rounds[key],
-        uuid7(),
-        *key,
-        status.value,
-        started,
-        finished,
-        duration,
-        run_values.clean_count(record.rows_processed),
-        run_values.clean_text(record.error_message, "error_message"),
-        run_values.clean_text(record.status_reason, "status_reason"),
-        None if payload is None else run_upsert.JSONB_VERSION + payload,
-        run_values.clean_time(record.attempt_at, "attempt_at"),
-        run_values.clean_time(record.source_updated_at, "source_updated_at"),
-        updated_by,
-    )
-    # A key that stands twice goes in rounds: one statement cannot touch a row twice.
-    rounds[key] += 1
-    return _Staged(index, key, row)
-
-
-def _write(staged: list[_Staged], statement: str, tally: _Tally, records: Sequence[RunRecord]) -> None:
-    """Write a batch; when the database refuses it after all, halve it until the record at fault stands alone."""
-    try:
-        with db.session.begin_nested():
-            written = _copy_and_upsert([item.row for item in staged], statement)
-    except _BAD_ROW as err:
-        if len(staged) == 1:
-            issue = f"the database refused it ({type(err).__name__})"
-            tally.rejected.append(_rejection(staged[0].index, records[staged[0].index], "record", issue))
-            return
-        middle = len(staged) // 2
-        _write(staged[:middle], statement, tally, records)
-        _write(staged[middle:], statement, tally, records)
-        return
-    created = sum(written)
-    tally.created += created
-    tally.updated += len(written) - created
-    tally.unchanged += len(staged) - len(written)
-
-
-def _copy_and_upsert(rows: list[tuple[Any, ...]], statement: str) -> list[bool]:
-    """Stage the rows and run the statement once a round; give, for each row written, whether it was created."""
-    # psycopg's own connection: COPY is not part of SQLAlchemy, but runs in the session's transaction all the same.
-    connection = db.session.connection().connection.driver_connection
-    assert isinstance(connection, psycopg.Connection)  # noqa: S101 - tells the type checker what the driver is
-    with connection.cursor() as cursor:
-        cursor.execute(run_upsert.CREATE_STAGE)
-        cursor.execute(run_upsert.CLEAR_STAGE)
-        with cursor.copy(run_upsert.COPY_STAGE) as copy:
-            copy.set_types(_COLUMN_TYPES)
-            for row in rows:
-                copy.write_row(row)
-        written: list[bool] = []
-        for number in range(max(row[0] for row in rows) + 1):
-            cursor.execute(statement, (number,), prepare=True)
-            written += [created for (created,) in cursor]
-    return written

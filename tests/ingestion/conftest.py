@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from pytest_httpserver import HTTPServer
+from redis import Redis
+from rq import Worker
 
 from chm_web import create_app
 from chm_web.config import ROOT, Config
 from chm_web.extensions import db
 from chm_web.ingestion.progress import IngestionJob
-from chm_web.ingestion.queue import count_live_workers, get_job
+from chm_web.ingestion.queue import get_job
 from tests.ingestion.partners import TOKEN, base_url
 
 
@@ -86,13 +88,17 @@ def start_worker(partner_app: Flask, tmp_path: Path) -> Iterator[Callable[[], Wo
 
     def start() -> WorkerProcess:
         log = tmp_path / f"worker-{len(workers)}.log"
-        before = count_live_workers()
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "worker.py"], cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT
             )
         workers.append(WorkerProcess(process, log))
-        wait_until(lambda: count_live_workers() > before, seconds=30)
+        redis = Redis.from_url(config.redis_url)
+        # Idle: its signal handlers are in place and it looks for work.
+        wait_until(
+            lambda: any(one.pid == process.pid and one.get_state() == "idle" for one in Worker.all(connection=redis)),
+            seconds=30,
+        )
         return workers[-1]
 
     yield start

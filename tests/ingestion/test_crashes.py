@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import subprocess
 import sys
 import threading
@@ -127,7 +128,7 @@ def house(tmp_path: Path, httpserver: HTTPServer) -> Iterator[House]:
         **{name: value for name, value in os.environ.items() if not name.startswith("CHM_")},
         "CHM_DATABASE_URL": urls["postgres"],
         "CHM_REDIS_URL": urls["redis"],
-        "CHM_SECRET_KEY": "x" * 32,
+        "CHM_SECRET_KEY": secrets.token_hex(32),
         "CHM_PARTNER_API_BASE_URL": base_url(httpserver),
         "CHM_PARTNER_API_TOKEN": TOKEN,
         "CHM_PARTNER_PAGE_SIZE": str(SIZE),

@@ -141,7 +141,7 @@ def _in(seconds: float) -> str:
     ("headers", "low", "high"),
     [
         ({"Retry-After": "300"}, 300, 300),
-        ({"Retry-After": _in(300)}, 150, 301),
+        ({"Retry-After": _in(3000)}, 1500, 3000),
         ({"Retry-After": "301.5"}, 301.5, 301.5),
         ({}, 30, 30),
         ({"Retry-After": "soon"}, 30, 30),

@@ -1,0 +1,207 @@
+"""The way of a batch of run records into the database: checked, staged by COPY, merged by one statement a round."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.errors import ForeignKeyViolation
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from uuid_utils import uuid7
+
+from chm_web.extensions import db
+from chm_web.models import RunStatus
+from chm_web.queries import run_upsert
+from chm_web.services import run_values
+from chm_web.services.exceptions import Unavailable
+from chm_web.services.run_records import RecordResult, Rejection, RunRecord
+from chm_web.services.run_values import BadValue
+
+# What PostgreSQL or psycopg says of a value that slipped through the checks, and what they say of a lost connection.
+_BAD_ROW = (psycopg.DataError, psycopg.IntegrityError, TypeError, ValueError, OverflowError)
+_UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError)
+
+_COLUMN_TYPES = list(run_upsert.STAGE_COLUMNS.values())
+
+
+@dataclass(slots=True)
+class _Staged:
+    """A checked record: its place in the batch and its row for the stage."""
+
+    index: int
+    row: tuple[Any, ...]
+
+
+@dataclass
+class _Batch:
+    """A batch on its way, and what has become of it so far."""
+
+    records: list[RunRecord]
+    statement: str
+    created: int = 0
+    written: int = 0
+    rejected: list[Rejection] = field(default_factory=list)
+
+    def reject(self, index: int, bad: BadValue) -> None:
+        """Note why a record is not taken."""
+        record = self.records[index]
+        # What was rejected may be of any type, whatever the record's signature says.
+        shown = run_values.clean_text(str(record.external_run_id or ""), "external_run_id")
+        rejection = Rejection(index, record.pipeline_id, shown[:200] if shown else None, bad.field, bad.issue)
+        self.rejected.append(rejection)
+
+
+def write_records(records: Iterable[RunRecord], statement: str, updated_by: str | None) -> RecordResult:
+    """Write a batch by ``statement`` (one of ``chm_web.queries.run_upsert``) in a transaction of its own.
+
+    Raises:
+        Unavailable: the database does not answer; nothing is written.
+    """
+    batch = _Batch(list(records), statement)
+    try:
+        staged = _stage_all(batch, updated_by)
+        if staged:
+            _write(batch, staged)
+        db.session.commit()
+    except (*_UNREACHABLE, DBAPIError) as err:
+        _give_up(err)
+        raise Unavailable("The database does not answer. Nothing of this batch was written.") from err
+    except BaseException:
+        db.session.rollback()
+        raise
+    rejected = tuple(sorted(batch.rejected, key=lambda rejection: rejection.index))
+    unchanged = len(batch.records) - len(rejected) - batch.written
+    return RecordResult(batch.created, batch.written - batch.created, unchanged, rejected)
+
+
+def _give_up(err: Exception) -> None:
+    """Drop the broken connection; an error that is not about the connection is a bug and goes on as it is."""
+    if isinstance(err, DBAPIError) and not isinstance(err.orig, _UNREACHABLE):
+        db.session.rollback()
+        raise err
+    # The pool must not hand out again what psycopg, behind SQLAlchemy's back, found broken.
+    db.session().invalidate()
+    db.session.close()
+
+
+# Pipelines are disabled, never deleted: one that was there once need not be looked up again in this process.
+_seen_pipelines: set[UUID] = set()
+
+
+def _know_pipelines(ids: set[UUID]) -> None:
+    new = ids - _seen_pipelines
+    if new:
+        query = text("SELECT id FROM pipelines WHERE id = ANY(:ids)")
+        _seen_pipelines.update(db.session.scalars(query, {"ids": list(new)}))
+
+
+def _stage_all(batch: _Batch, updated_by: str | None) -> list[_Staged]:
+    _know_pipelines({record.pipeline_id for record in batch.records})
+    staged = []
+    # A key that stands twice goes in rounds: one statement cannot touch a row twice.
+    rounds: Counter[tuple[UUID, str]] = Counter()
+    for index, record in enumerate(batch.records):
+        try:
+            key = (record.pipeline_id, run_values.clean_external_id(record.external_run_id))
+            row = (rounds[key], uuid7().bytes, *key, *_facts(record), updated_by)
+        except BadValue as bad:
+            batch.reject(index, bad)
+        else:
+            rounds[key] += 1
+            staged.append(_Staged(index, row))
+    return staged
+
+
+def _no_pipeline() -> BadValue:
+    return BadValue("pipeline_id", "there is no such pipeline")
+
+
+def _facts(record: RunRecord) -> tuple[Any, ...]:
+    """Check one record and give its facts in the order of the stage's columns.
+
+    Raises:
+        BadValue: a value cannot be stored.
+    """
+    if record.pipeline_id not in _seen_pipelines:
+        raise _no_pipeline()
+    try:
+        status = RunStatus(record.status)
+    except ValueError:
+        raise BadValue("status", f"must be one of {', '.join(RunStatus)}") from None
+    started = run_values.clean_time(record.started_at, "started_at")
+    finished = run_values.clean_time(record.finished_at, "finished_at")
+    duration = run_values.clean_duration(record.duration_seconds)
+    if finished is not None:
+        if status is RunStatus.RUNNING:
+            raise BadValue("finished_at", "a running run has none")
+        if started is not None:
+            if finished < started:
+                raise BadValue("finished_at", "is before started_at")
+            duration = (finished - started).total_seconds()
+    payload = run_values.clean_payload(record.payload)
+    return (
+        status.value,
+        started,
+        finished,
+        duration,
+        run_values.clean_count(record.rows_processed),
+        run_values.clean_text(record.error_message, "error_message"),
+        run_values.clean_text(record.status_reason, "status_reason"),
+        None if payload is None else run_upsert.JSONB_VERSION + payload,
+        run_values.clean_time(record.attempt_at, "attempt_at"),
+        run_values.clean_time(record.source_updated_at, "source_updated_at"),
+    )
+
+
+def _write(batch: _Batch, staged: list[_Staged]) -> None:
+    """Write what is staged, all at once; when the database refuses it after all, again, in halves."""
+    try:
+        _copy_and_merge(batch, staged)
+    except _BAD_ROW:
+        # Nearly never: a savepoint in every call would cost each of them two round trips.
+        db.session.rollback()
+        batch.created = batch.written = 0
+        _write_in_halves(batch, staged)
+
+
+def _write_in_halves(batch: _Batch, staged: list[_Staged]) -> None:
+    """Halve until the record at fault stands alone."""
+    try:
+        with db.session.begin_nested():
+            _copy_and_merge(batch, staged)
+    except _BAD_ROW as err:
+        if len(staged) > 1:
+            middle = len(staged) // 2
+            _write_in_halves(batch, staged[:middle])
+            _write_in_halves(batch, staged[middle:])
+        elif isinstance(err, ForeignKeyViolation):
+            batch.reject(staged[0].index, _no_pipeline())
+        else:
+            batch.reject(staged[0].index, BadValue("record", f"the database refused it ({type(err).__name__})"))
+
+
+def _copy_and_merge(batch: _Batch, staged: list[_Staged]) -> None:
+    # psycopg's own connection: COPY is not part of SQLAlchemy, but runs in the session's transaction all the same.
+    connection = db.session.connection().connection.driver_connection
+    assert isinstance(connection, psycopg.Connection)  # noqa: S101 - tells the type checker what the driver is
+    created = written = last_round = 0
+    with connection.cursor() as cursor:
+        cursor.execute(run_upsert.PREPARE_STAGE)
+        with cursor.copy(run_upsert.COPY_STAGE) as copy:
+            copy.set_types(_COLUMN_TYPES)
+            for item in staged:
+                copy.write_row(item.row)
+                last_round = max(last_round, item.row[0])
+        for number in range(last_round + 1):
+            cursor.execute(batch.statement, (number,), prepare=True)
+            counts = cursor.fetchone()
+            assert counts is not None  # noqa: S101 - a query of aggregates has one row
+            written += counts[0]
+            created += counts[1]
+    batch.written += written
+    batch.created += created
