@@ -205,8 +205,12 @@ class _Nowhere:
         """Count a page."""
         self.pages += 1
 
-    def pipeline_done(self) -> None:
+    def pipeline_done(self, pipeline_id: UUID) -> None:
         """Nothing to do."""
+
+    def is_done(self, pipeline_id: UUID) -> bool:
+        """Nothing is."""
+        return False
 
     def get(self, pipeline_id: UUID) -> datetime | None:
         """Read everything."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -76,7 +76,9 @@ class Config:
 
     def secrets(self) -> tuple[str | None, ...]:
         """Give everything in here that must never be shown, stored or logged."""
-        passwords = (urlsplit(self.redis_url).password, make_url(self.database_url).password)
+        database, redis = make_url(self.database_url), urlsplit(self.redis_url)
+        in_queries = (database.query.get("password"), *parse_qs(redis.query).get("password", []))
+        passwords = (database.password, unquote(redis.password or ""), redis.password, *in_queries)
         return (self.secret_key, self.partner_api_token, *(str(password or "") for password in passwords))
 
 
@@ -176,4 +178,7 @@ def _http_url(value: str | None) -> str | None:
         whole = False
     if not whole:
         raise ConfigError("CHM_PARTNER_API_BASE_URL must be an address that starts with http:// or https://.")
+    if "@" in parts.netloc:
+        # An address is shown on pages and in logs; a password in it would be too.
+        raise ConfigError("CHM_PARTNER_API_BASE_URL must not hold a name or password. Use CHM_PARTNER_API_TOKEN.")
     return value.rstrip("/")

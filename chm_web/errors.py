@@ -13,7 +13,16 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from chm_web.extensions import db
-from chm_web.services.exceptions import Conflict, FieldIssue, Invalid, NotFound, ServiceError, Unavailable
+from chm_web.services.exceptions import (
+    Conflict,
+    FieldIssue,
+    Invalid,
+    NotFound,
+    NotWritable,
+    ServiceError,
+    Stale,
+    Unavailable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +43,14 @@ CODES = {
     503: "service_unavailable",
 }
 
-_STATUS_OF: dict[type[ServiceError], int] = {NotFound: 404, Conflict: 409, Invalid: 400, Unavailable: 503}
+_STATUS_OF: dict[type[ServiceError], int] = {
+    NotFound: 404,
+    Conflict: 409,
+    Stale: 412,
+    Invalid: 400,
+    Unavailable: 503,
+    NotWritable: 503,
+}
 
 _TITLES = {
     400: "This request cannot be understood",

@@ -162,6 +162,8 @@ class SourceProgressSchema(Schema):
     started_at = UtcTime(allow_none=True)
     ended_at = UtcTime(allow_none=True)
     error = fields.String(allow_none=True)
+    waiting_for = fields.String(allow_none=True)
+    waiting_until = UtcTime(allow_none=True)
 
 
 class JobSchema(Schema):
@@ -177,6 +179,8 @@ class JobSchema(Schema):
     pipelines_done = fields.Integer()
     pipelines_total = fields.Integer()
     error = fields.String(allow_none=True)
+    waiting_for = fields.String(allow_none=True, metadata={"description": "What it waits for, in words."})
+    waiting_until = UtcTime(allow_none=True)
     sources = fields.List(fields.Nested(SourceProgressSchema))
 
 

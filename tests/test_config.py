@@ -298,3 +298,20 @@ def test_two_configurations_cannot_be_mixed_up_by_changing_one() -> None:
 
     with pytest.raises(AttributeError):
         config.secret_key = "other"  # type: ignore[misc]
+
+
+def test_partner_address_with_a_password_is_refused() -> None:
+    with pytest.raises(ConfigError, match="must not hold a name or password"):
+        Config.from_env({**REQUIRED, "CHM_PARTNER_API_BASE_URL": "https://user:hunter2@partner.example/api"})
+
+
+def test_every_password_counts_as_a_secret() -> None:
+    config = Config.from_env(
+        {
+            "CHM_DATABASE_URL": "postgresql://chm@db/chm?password=in%20query",
+            "CHM_REDIS_URL": "redis://:p%40ss%20word@redis/0",
+            "CHM_SECRET_KEY": KEY,
+            "CHM_PARTNER_API_TOKEN": "the-token",
+        }
+    )
+    assert {KEY, "the-token", "in query", "p@ss word", "p%40ss%20word"} <= set(config.secrets())

@@ -18,6 +18,7 @@ import click
 import flask_migrate
 from flask import Flask
 from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
 from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
 
@@ -90,6 +91,10 @@ def demo(host: str, port: int | None, data_dir: Path, password: str | None, once
         console.print("\nStopped. The data stays; the next start takes in only what is new.")
     except (ProcessError, EmbeddedError, ConfigError, ServiceError) as err:
         raise click.ClickException(str(err)) from err
+    except OSError as err:
+        raise click.ClickException(f"{err.strerror}: {err.filename or data_dir}. Mend that and start again.") from err
+    except SQLAlchemyError as err:
+        raise click.ClickException(f"The database failed: {str(err).splitlines()[0]}") from err
 
 
 def _on_stop(signum: int, frame: FrameType | None) -> None:
@@ -154,9 +159,15 @@ def _services(stack: ExitStack, data_dir: Path) -> dict[str, str]:
 def _kept_secret(path: Path) -> str:
     """Give the secret kept in ``path``, made at the first start: sessions survive a restart."""
     if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # Whole or not at all: a start that is killed here must not leave an empty secret to the next one.
+        unfinished = path.with_suffix(".new")
+        unfinished.unlink(missing_ok=True)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
     return path.read_text(encoding="ascii")
 
 
@@ -228,8 +239,8 @@ def _keep_ingesting(app: Flask, console: Console, children: list[Child]) -> None
             next_at += INGEST_EVERY_SECONDS
             try:
                 request_sync(scope=SyncScope())
-            except ServiceError as err:
-                console.print(f"This minute's ingestion could not be asked for: {err.message}")
+            except (ServiceError, SQLAlchemyError) as err:
+                console.print(f"This minute's ingestion could not be asked for: {str(err).splitlines()[0]}")
             finally:
                 db.session.remove()
 

@@ -139,15 +139,15 @@ class HttpClient:
                 return Answer(self._decode(response, body), _http_date(response.headers.get("Date")))
         except requests.exceptions.ConnectTimeout as err:
             raise _Transient(f"{self._host} did not accept a connection within {self._timeouts[0]:g} s.") from err
-        except (requests.exceptions.Timeout, urllib3.exceptions.ReadTimeoutError) as err:
+        except urllib3.exceptions.ReadTimeoutError as err:
+            raise _Transient(f"{self._host} stopped in the middle of its answer.") from err
+        except urllib3.exceptions.HTTPError as err:
+            raise _Transient(f"The answer of {self._host} was cut short or damaged.") from err
+        except requests.exceptions.Timeout as err:
             raise _Transient(f"{self._host} did not answer within {self._timeouts[1]:g} s.") from err
         except requests.exceptions.SSLError as err:
             raise SourceUnreachable(f"No trusted TLS connection to {self._host}: {_reason(err)}") from err
-        except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError) as err:
-            raise _Transient(f"The answer of {self._host} was cut short or damaged.") from err
         except requests.exceptions.ConnectionError as err:
-            if any(isinstance(reason, urllib3.exceptions.ReadTimeoutError) for reason in err.args):
-                raise _Transient(f"{self._host} stopped in the middle of its answer.") from err
             raise _Transient(f"No connection to {self._host}: {_reason(err)}") from err
         except requests.exceptions.RequestException as err:
             raise SourceUnreachable(f"The request to {self._host} failed: {_reason(err)}") from err
@@ -156,7 +156,8 @@ class HttpClient:
         chunks: list[bytes] = []
         size = 0
         deadline = time.monotonic() + BODY_TIMEOUT_FACTOR * self._timeouts[1]
-        for chunk in response.iter_content(_CHUNK):
+        # What has come so far, at most: a call that waits for a full chunk would look at the clock too late.
+        while chunk := response.raw.read1(_CHUNK, decode_content=True):
             chunks.append(chunk)
             size += len(chunk)
             if size > self._max_bytes:

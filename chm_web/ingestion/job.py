@@ -35,8 +35,11 @@ class Reporter(Protocol):
     def page(self, counts: Counts, rejected: Sequence[RejectedRun]) -> None:
         """One page is committed."""
 
-    def pipeline_done(self) -> None:
+    def pipeline_done(self, pipeline_id: UUID) -> None:
         """One pipeline is read to its end, or given up."""
+
+    def is_done(self, pipeline_id: UUID) -> bool:
+        """Whether an earlier visit of this same part has done a pipeline already."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,9 @@ def ingest_pipelines(
     problems: list[str] = []
     unreachable_in_row = 0
     for target in targets:
+        # A platform that asks for pauses is visited several times: each visit goes on where the last one ended.
+        if reporter.is_done(target.pipeline_id):
+            continue
         try:
             _ingest_pipeline(reading, target)
             unreachable_in_row = 0
@@ -124,7 +130,7 @@ def ingest_pipelines(
             problems.append(f"{target.external_id}: {err}")
             if unreachable_in_row == GIVE_UP_AFTER or len(targets) == 1:
                 raise
-        reporter.pipeline_done()
+        reporter.pipeline_done(target.pipeline_id)
     if problems:
         log.warning("source %s: %s pipelines could not be read", source.name, len(problems))
         raise SourceIncomplete(f"{len(problems)} of {len(targets)} pipelines could not be read. {problems[0]}")
@@ -139,7 +145,8 @@ def _ingest_pipeline(reading: _Reading, target: IngestTarget) -> None:
             return
         except SourceBusy:
             raise
-        except SourceUnreachable as err:
+        except (SourceUnreachable, ItemNotFound) as err:
+            # Also a 404: to some platforms that is what an old cursor is.
             log.info("pipeline %s: its reading cannot be resumed, starting over: %s", target.external_id, err)
             reading.watermarks.keep_position(target.pipeline_id, None)
     _read_feed(reading, target, None)
@@ -173,6 +180,10 @@ def _record_page(source: Source, pipeline_id: UUID, raw_runs: list[Any]) -> tupl
             records.append(partner.map_run(pipeline_id, raw))
         except Unmappable as err:
             rejected.append(_rejected(source, pipeline_id, partner.run_id_of(raw), str(err)))
+        except Exception as err:  # noqa: BLE001 - whatever a stranger's data does to us, it costs that run alone
+            log.warning("a run of pipeline %s broke the mapper: %s", pipeline_id, type(err).__name__)
+            reason = f"run: cannot be understood ({type(err).__name__})"
+            rejected.append(_rejected(source, pipeline_id, partner.run_id_of(raw), reason))
     result = record_runs(records=records)
     rejected += [_rejected(source, pipeline_id, item.external_run_id, item.reason) for item in result.rejected]
     counts = Counts(1, result.created, result.updated, result.unchanged, len(rejected))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -51,6 +52,8 @@ STATUS_MAP: Mapping[str, RunStatus] = {
 _TELLING = frozenset({"timeout", "timed_out", "crashed", "killed", "queued", "pending", "scheduled", "retrying"})
 
 CLOCK_SKEW = "clock_skew"
+
+_WHOLE_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,40}\s*")
 
 
 class Unmappable(ValueError):
@@ -134,7 +137,7 @@ def parse_count(value: Any, field: str) -> int | None:
     Raises:
         Unmappable: it is no whole number.
     """
-    if isinstance(value, str) and value.strip().lstrip("+-").isdecimal() and len(value) <= 40:
+    if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return value

@@ -81,12 +81,15 @@ class SourceProgress:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     error: str | None = None
+    waiting_for: str | None = None
+    waiting_until: datetime | None = None
 
 
 def sum_up(name: str, parts: Sequence[SourceProgress]) -> SourceProgress:
     """Put parts of one thing together: live while one part is, failed if one failed, the counts added up."""
     state = _common_state({part.state for part in parts})
     ended = [part.ended_at for part in parts if part.ended_at]
+    waiting = next((part for part in parts if part.state is JobState.QUEUED and part.waiting_for), None)
     return SourceProgress(
         name=name,
         state=state,
@@ -96,6 +99,8 @@ def sum_up(name: str, parts: Sequence[SourceProgress]) -> SourceProgress:
         started_at=min((part.started_at for part in parts if part.started_at), default=None),
         ended_at=None if state.is_live else max(ended, default=None),
         error="\n".join(dict.fromkeys(part.error for part in parts if part.error)) or None,
+        waiting_for=waiting.waiting_for if waiting else None,
+        waiting_until=waiting.waiting_until if waiting else None,
     )
 
 
@@ -151,6 +156,16 @@ class IngestionJob:
     def ended_at(self) -> datetime | None:
         """When the last source ended; None while the job is live."""
         return self.total.ended_at
+
+    @property
+    def waiting_for(self) -> str | None:
+        """What the job waits for other than a worker, in words."""
+        return self.total.waiting_for
+
+    @property
+    def waiting_until(self) -> datetime | None:
+        """When it is tried again."""
+        return self.total.waiting_until
 
     @property
     def error(self) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -12,6 +14,7 @@ from chm_web.models import Client
 from chm_web.services.conflicts import translate_conflict
 from chm_web.services.exceptions import NotFound
 from chm_web.services.paging import Page, keyset_page, search_pattern
+from chm_web.services.versions import check_version
 
 
 def create_client(*, name: str, is_active: bool = True) -> Client:
@@ -40,6 +43,35 @@ def get_client(*, client_id: UUID) -> Client:
     if client is None:
         raise NotFound(f"There is no client {client_id}.")
     return client
+
+
+def update_client(*, client_id: UUID, changes: Mapping[str, Any], if_version: str | None = None) -> Client:
+    """Change the fields named in ``changes``: name, is_active.
+
+    Raises:
+        NotFound: there is no such client.
+        Stale: the client is not at ``if_version`` any more.
+        Conflict: the name is taken (ignoring case).
+        Invalid: the name is empty.
+    """
+    client = get_client(client_id=client_id)
+    check_version(client, if_version)
+    for name, value in changes.items():
+        setattr(client, name, value)
+    try:
+        db.session.commit()
+    except IntegrityError as err:
+        raise translate_conflict(err) from err
+    return client
+
+
+def disable_client(*, client_id: UUID) -> None:
+    """Leave a client and its pipelines out of the active views; its history stays. Doing it twice is fine.
+
+    Raises:
+        NotFound: there is no such client.
+    """
+    update_client(client_id=client_id, changes={"is_active": False})
 
 
 def list_clients(

@@ -30,9 +30,17 @@ class Conflict(ServiceError):
     """The operation clashes with what is there already."""
 
 
+class Stale(ServiceError):
+    """The thing is not as the caller saw it."""
+
+
 class Invalid(ServiceError):
     """A value cannot be accepted."""
 
 
 class Unavailable(ServiceError):
     """Something this operation needs does not answer just now; trying again later is right."""
+
+
+class NotWritable(ServiceError):
+    """The database answers but does not take writes, and waiting alone will not mend that."""

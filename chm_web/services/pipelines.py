@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -15,6 +16,7 @@ from chm_web.services.clients import get_client
 from chm_web.services.conflicts import translate_conflict
 from chm_web.services.exceptions import NotFound
 from chm_web.services.paging import Page, keyset_page, search_pattern
+from chm_web.services.versions import check_version
 
 
 def create_pipeline(
@@ -77,6 +79,35 @@ def get_pipeline(*, pipeline_id: UUID) -> Pipeline:
     if pipeline is None:
         raise NotFound(f"There is no pipeline {pipeline_id}.")
     return pipeline
+
+
+def update_pipeline(*, pipeline_id: UUID, changes: Mapping[str, Any], if_version: str | None = None) -> Pipeline:
+    """Change the fields named in ``changes``: any of a new pipeline's but the client.
+
+    Raises:
+        NotFound: there is no such pipeline.
+        Stale: the pipeline is not at ``if_version`` any more.
+        Conflict: the name or the external id is taken.
+        Invalid: a value breaks a rule of the data model.
+    """
+    pipeline = get_pipeline(pipeline_id=pipeline_id)
+    check_version(pipeline, if_version)
+    for name, value in changes.items():
+        setattr(pipeline, name, value)
+    try:
+        db.session.commit()
+    except IntegrityError as err:
+        raise translate_conflict(err) from err
+    return pipeline
+
+
+def disable_pipeline(*, pipeline_id: UUID) -> None:
+    """Leave a pipeline out of the active views and of ingestion; its history stays. Doing it twice is fine.
+
+    Raises:
+        NotFound: there is no such pipeline.
+    """
+    update_pipeline(pipeline_id=pipeline_id, changes={"is_active": False})
 
 
 def list_client_pipelines(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +17,7 @@ from chm_web.extensions import db
 from chm_web.models import RunStatus
 from chm_web.queries import run_upsert
 from chm_web.services import run_values
-from chm_web.services.exceptions import Unavailable
+from chm_web.services.exceptions import NotWritable, Unavailable
 from chm_web.services.run_records import RecordResult, Rejection, RunRecord
 from chm_web.services.run_values import BadValue
 
@@ -26,15 +25,13 @@ from chm_web.services.run_values import BadValue
 _BAD_ROW = (psycopg.DataError, psycopg.IntegrityError, TypeError, ValueError, OverflowError)
 _UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError)
 
+# By status or by its word; the value is the plain text that COPY sends.
+_LABELS = {status: status.value for status in RunStatus}
 _COLUMN_TYPES = list(run_upsert.STAGE_COLUMNS.values())
 
 
-@dataclass(slots=True)
-class _Staged:
-    """A checked record: its place in the batch and its row for the stage."""
-
-    index: int
-    row: tuple[Any, ...]
+# A checked record: its place in the batch and its row for the stage.
+_Staged = tuple[int, tuple[Any, ...]]
 
 
 @dataclass
@@ -61,6 +58,7 @@ def write_records(records: Iterable[RunRecord], statement: str, updated_by: str 
 
     Raises:
         Unavailable: the database does not answer; nothing is written.
+        NotWritable: it answers, but cannot write: a full disk, missing rights.
     """
     batch = _Batch(list(records), statement)
     try:
@@ -69,8 +67,7 @@ def write_records(records: Iterable[RunRecord], statement: str, updated_by: str 
             _write(batch, staged)
         db.session.commit()
     except (*_UNREACHABLE, DBAPIError) as err:
-        _give_up(err)
-        raise Unavailable("The database does not answer. Nothing of this batch was written.") from err
+        raise _explained(err) from err
     except BaseException:
         db.session.rollback()
         raise
@@ -79,14 +76,22 @@ def write_records(records: Iterable[RunRecord], statement: str, updated_by: str 
     return RecordResult(batch.created, batch.written - batch.created, unchanged, rejected)
 
 
-def _give_up(err: Exception) -> None:
-    """Drop the broken connection; an error that is not about the connection is a bug and goes on as it is."""
-    if isinstance(err, DBAPIError) and not isinstance(err.orig, _UNREACHABLE):
+def _explained(err: Exception) -> Exception:
+    """Leave a clean session behind, and give the error to raise: for an absent database, or one that refuses."""
+    cause = err.orig if isinstance(err, DBAPIError) else err
+    if not isinstance(cause, _UNREACHABLE):
         db.session.rollback()
-        raise err
-    # The pool must not hand out again what psycopg, behind SQLAlchemy's back, found broken.
-    db.session().invalidate()
-    db.session.close()
+        return err
+    code = cause.sqlstate
+    if code is None or code.startswith(("08", "57P")):
+        # The pool must not hand out again what psycopg, behind SQLAlchemy's back, found broken.
+        db.session().invalidate()
+        db.session.close()
+        return Unavailable("The database does not answer. Nothing of this batch was written.")
+    db.session.rollback()
+    if code.startswith("40") or code == "55P03":
+        return Unavailable("The database was too busy with other writers. Nothing of this batch was written.")
+    return NotWritable(f"The database refuses to write ({type(cause).__name__}). Nothing of this batch was written.")
 
 
 # Pipelines are disabled, never deleted: one that was there once need not be looked up again in this process.
@@ -104,16 +109,17 @@ def _stage_all(batch: _Batch, updated_by: str | None) -> list[_Staged]:
     _know_pipelines({record.pipeline_id for record in batch.records})
     staged = []
     # A key that stands twice goes in rounds: one statement cannot touch a row twice.
-    rounds: Counter[tuple[UUID, str]] = Counter()
+    rounds: dict[tuple[UUID, str], int] = {}
     for index, record in enumerate(batch.records):
         try:
             key = (record.pipeline_id, run_values.clean_external_id(record.external_run_id))
-            row = (rounds[key], uuid7().bytes, *key, *_facts(record), updated_by)
+            number = rounds.get(key, 0)
+            row = (number, uuid7().bytes, *key, *_facts(record), updated_by)
         except BadValue as bad:
             batch.reject(index, bad)
         else:
-            rounds[key] += 1
-            staged.append(_Staged(index, row))
+            rounds[key] = number + 1
+            staged.append((index, row))
     return staged
 
 
@@ -129,15 +135,14 @@ def _facts(record: RunRecord) -> tuple[Any, ...]:
     """
     if record.pipeline_id not in _seen_pipelines:
         raise _no_pipeline()
-    try:
-        status = RunStatus(record.status)
-    except ValueError:
-        raise BadValue("status", f"must be one of {', '.join(RunStatus)}") from None
+    status = _LABELS.get(record.status)
+    if status is None:
+        raise BadValue("status", f"must be one of {', '.join(RunStatus)}")
     started = run_values.clean_time(record.started_at, "started_at")
     finished = run_values.clean_time(record.finished_at, "finished_at")
     duration = run_values.clean_duration(record.duration_seconds)
     if finished is not None:
-        if status is RunStatus.RUNNING:
+        if status == RunStatus.RUNNING:
             raise BadValue("finished_at", "a running run has none")
         if started is not None:
             if finished < started:
@@ -145,7 +150,7 @@ def _facts(record: RunRecord) -> tuple[Any, ...]:
             duration = (finished - started).total_seconds()
     payload = run_values.clean_payload(record.payload)
     return (
-        status.value,
+        status,
         started,
         finished,
         duration,
@@ -160,10 +165,13 @@ def _facts(record: RunRecord) -> tuple[Any, ...]:
 
 def _write(batch: _Batch, staged: list[_Staged]) -> None:
     """Write what is staged, all at once; when the database refuses it after all, again, in halves."""
+    statement = batch.statement
+    if statement == run_upsert.UPSERT and _driver_connection().info.server_version >= run_upsert.MERGE_SINCE_VERSION:
+        statement = run_upsert.MERGE
     try:
-        _copy_and_merge(batch, staged)
+        _copy_and_merge(batch, staged, statement)
     except _BAD_ROW:
-        # Nearly never: a savepoint in every call would cost each of them two round trips.
+        # Nearly never, so no savepoint was taken; a run that somebody else inserted meanwhile is a reason too.
         db.session.rollback()
         batch.created = batch.written = 0
         _write_in_halves(batch, staged)
@@ -173,32 +181,36 @@ def _write_in_halves(batch: _Batch, staged: list[_Staged]) -> None:
     """Halve until the record at fault stands alone."""
     try:
         with db.session.begin_nested():
-            _copy_and_merge(batch, staged)
+            _copy_and_merge(batch, staged, batch.statement)
     except _BAD_ROW as err:
         if len(staged) > 1:
             middle = len(staged) // 2
             _write_in_halves(batch, staged[:middle])
             _write_in_halves(batch, staged[middle:])
         elif isinstance(err, ForeignKeyViolation):
-            batch.reject(staged[0].index, _no_pipeline())
+            batch.reject(staged[0][0], _no_pipeline())
         else:
-            batch.reject(staged[0].index, BadValue("record", f"the database refused it ({type(err).__name__})"))
+            batch.reject(staged[0][0], BadValue("record", f"the database refused it ({type(err).__name__})"))
 
 
-def _copy_and_merge(batch: _Batch, staged: list[_Staged]) -> None:
-    # psycopg's own connection: COPY is not part of SQLAlchemy, but runs in the session's transaction all the same.
+def _driver_connection() -> psycopg.Connection[Any]:
+    """Give psycopg's own connection: SQLAlchemy knows no COPY, but it runs in the session's transaction."""
     connection = db.session.connection().connection.driver_connection
     assert isinstance(connection, psycopg.Connection)  # noqa: S101 - tells the type checker what the driver is
+    return connection
+
+
+def _copy_and_merge(batch: _Batch, staged: list[_Staged], statement: str) -> None:
     created = written = last_round = 0
-    with connection.cursor() as cursor:
+    with _driver_connection().cursor() as cursor:
         cursor.execute(run_upsert.PREPARE_STAGE)
         with cursor.copy(run_upsert.COPY_STAGE) as copy:
             copy.set_types(_COLUMN_TYPES)
-            for item in staged:
-                copy.write_row(item.row)
-                last_round = max(last_round, item.row[0])
+            for _, row in staged:
+                copy.write_row(row)
+                last_round = max(last_round, row[0])
         for number in range(last_round + 1):
-            cursor.execute(batch.statement, (number,), prepare=True)
+            cursor.execute(statement, (number,), prepare=True)
             counts = cursor.fetchone()
             assert counts is not None  # noqa: S101 - a query of aggregates has one row
             written += counts[0]

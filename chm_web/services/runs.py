@@ -55,6 +55,7 @@ def record_runs(*, records: Iterable[RunRecord], updated_by: str | None = None) 
 
     Raises:
         Unavailable: the database does not answer; nothing of the batch is written.
+        NotWritable: the database answers, but cannot write.
     """
     return write_records(records, run_upsert.UPSERT, updated_by)
 

@@ -10,7 +10,6 @@ from chm_web.ingestion.progress import IngestionJob, RejectedRun, SyncScope
 from chm_web.services.exceptions import NotFound, Unavailable
 
 REJECTED_SHOWN = 100
-_JOBS_LOOKED_AT = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +41,7 @@ def panel_for_scope(scope: SyncScope) -> IngestPanel:
         live = queue.find_live_job(scope=scope)
         if live is not None:
             return IngestPanel(scope=scope, job=live, job_id=live.id)
-        ended = (job for job in queue.latest_jobs(limit=_JOBS_LOOKED_AT) if not job.state.is_live)
-        return IngestPanel(scope=scope, last=next((job for job in ended if job.scope.covers(scope)), None))
+        return IngestPanel(scope=scope, last=queue.last_job(scope=scope))
     except Unavailable as err:
         return IngestPanel(scope=scope, problem=err.message)
 

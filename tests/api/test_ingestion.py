@@ -63,6 +63,8 @@ def test_sync_gives_a_queued_job_with_every_field(api: ApiClient) -> None:
         "pipelines_done": 0,
         "pipelines_total": 2,
         "error": None,
+        "waiting_for": None,
+        "waiting_until": None,
         "sources": [
             {
                 "name": "partner",
@@ -73,6 +75,8 @@ def test_sync_gives_a_queued_job_with_every_field(api: ApiClient) -> None:
                 "started_at": None,
                 "ended_at": None,
                 "error": None,
+                "waiting_for": None,
+                "waiting_until": None,
             }
         ],
     }

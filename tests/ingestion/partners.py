@@ -41,7 +41,8 @@ class Account:
 
     counts: Counts = field(default_factory=Counts)
     rejected: list[RejectedRun] = field(default_factory=list)
-    done: int = 0
+    done: list[UUID] = field(default_factory=list)
+    visits: bool = False
     marks: dict[UUID, datetime] = field(default_factory=dict)
     positions: dict[UUID, Position] = field(default_factory=dict)
 
@@ -50,9 +51,13 @@ class Account:
         self.counts += counts
         self.rejected += rejected
 
-    def pipeline_done(self) -> None:
+    def pipeline_done(self, pipeline_id: UUID) -> None:
         """Count a pipeline."""
-        self.done += 1
+        self.done.append(pipeline_id)
+
+    def is_done(self, pipeline_id: UUID) -> bool:
+        """Whether a pipeline was counted."""
+        return self.visits and pipeline_id in self.done
 
     def get(self, pipeline_id: UUID) -> datetime | None:
         """Give a watermark."""
@@ -112,10 +117,11 @@ def base_url(server: HTTPServer) -> str:
 
 
 @contextmanager
-def raw_server(*answers: bytes, hold: float = 0.0) -> Iterator[str]:
+def raw_server(*answers: bytes, hold: float = 0.0, trickle: float = 0.0) -> Iterator[str]:
     """A server that reads a request, sends these bytes one connection after the other, and hangs up.
 
-    The last answer is repeated. With ``hold`` it waits that many seconds before it hangs up.
+    The last answer is repeated. With ``hold`` it waits that many seconds before it hangs up; with ``trickle`` it goes
+    on with a space every so many seconds until the other side hangs up.
     """
     listener = socket.create_server(("127.0.0.1", 0))
     stopped = threading.Event()
@@ -132,6 +138,11 @@ def raw_server(*answers: bytes, hold: float = 0.0) -> Iterator[str]:
                 connection.sendall(answers[min(number, len(answers) - 1)])
                 number += 1
                 time.sleep(hold)
+                while trickle and not stopped.wait(trickle):
+                    try:
+                        connection.sendall(b" ")
+                    except OSError:
+                        break
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()

@@ -20,11 +20,11 @@ from werkzeug import Request, Response
 
 from chm_web.extensions import db
 from chm_web.ingestion.client import SourceBusy, SourceError, SourceRefused, SourceUnreachable
-from chm_web.ingestion.job import OVERLAP, SourceIncomplete
+from chm_web.ingestion.job import OVERLAP, SourceIncomplete, _record_page
 from chm_web.models import Pipeline, Run, RunStatus
 from chm_web.services.redaction import remember_secret
 from tests.factories import find_run, make_pipeline
-from tests.ingestion.partners import FAST, TOKEN, Account, base_url, ingest, page, raw_server, run
+from tests.ingestion.partners import FAST, TOKEN, Account, base_url, ingest, page, raw_server, run, source_at
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_one_unknown_pipeline_does_not_stop_the_others(app: Flask, httpserver: H
     account = Account()
     with pytest.raises(SourceIncomplete, match=r"1 of 2 pipelines could not be read\. gone: .* \(404\)"):
         ingest(base_url(httpserver), *pipelines, account=account)
-    assert (stored(), account.done) == (1, 2)
+    assert (stored(), len(account.done)) == (1, 2)
 
 
 # -- 429 ----------------------------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_a_platform_that_fails_for_several_pipelines_in_a_row_is_given_up(app: F
     account = Account()
     with pytest.raises(SourceUnreachable):
         ingest(base_url(httpserver), *pipelines, account=account)
-    assert account.done == 2
+    assert len(account.done) == 2
 
 
 @pytest.mark.parametrize(
@@ -321,6 +321,18 @@ def test_an_answer_that_stops_in_the_middle_times_out(pipeline: Pipeline) -> Non
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"
     with raw_server(head, hold=1.5) as url, pytest.raises(SourceUnreachable, match="stopped in the middle"):
         ingest(url, pipeline, config=replace(FAST, http_max_retries=0))
+
+
+def test_an_answer_that_trickles_is_broken_off(pipeline: Pipeline) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+    began = time.monotonic()
+    with (
+        raw_server(head, trickle=0.2) as url,
+        pytest.raises(SourceUnreachable, match="sent its answer too slowly"),
+    ):
+        ingest(url, pipeline, config=replace(FAST, http_max_retries=0))
+    # Four times the read time-out of half a second, whatever the pauses between the bytes.
+    assert 1.5 < time.monotonic() - began < 4
 
 
 @pytest.mark.parametrize(
@@ -457,6 +469,53 @@ def test_an_odd_run_is_taken(pipeline: Pipeline, httpserver: HTTPServer, name: s
     assert (account.counts.created, account.counts.rejected) == (2, 0)
     stands = find_run(pipeline.id, "run-2")
     assert {key: getattr(stands, key) for key in expected} == expected
+
+
+@pytest.mark.parametrize("count", ["--5", "+-5", "٣٤x", "5e", "\u0661"])
+def test_a_count_that_only_looks_like_one_costs_its_run_alone(
+    pipeline: Pipeline, httpserver: HTTPServer, count: str
+) -> None:
+    answers(httpserver, page(run(1), run(2, rows_processed=count)))
+    account = ingest(base_url(httpserver), pipeline)
+    assert account.counts.created >= 1
+    assert account.counts.created + account.counts.rejected == 2
+
+
+def test_what_breaks_the_mapper_costs_its_run_alone(pipeline: Pipeline) -> None:
+    nested: list[Any] = []
+    for _ in range(5000):
+        nested = [nested]
+    counts, rejected = _record_page(source_at("http://unused"), pipeline.id, [run(1), run(2, error_message=nested)])
+    assert (counts.created, counts.rejected, stored()) == (1, 1, 1)
+    assert rejected[0].external_run_id == "run-2"
+    assert rejected[0].reason == "run: cannot be understood (RecursionError)"
+
+
+@pytest.mark.parametrize("dots", [".", "..", "..."])
+def test_an_id_of_dots_asks_for_nothing(app: Flask, httpserver: HTTPServer, dots: str) -> None:
+    with pytest.raises(SourceIncomplete, match="consists of dots"):
+        ingest(base_url(httpserver), make_pipeline(external_id=dots))
+    assert httpserver.log == []
+
+
+def test_a_pipeline_done_on_an_earlier_visit_is_not_asked_for_again(app: Flask, httpserver: HTTPServer) -> None:
+    # Three pipelines, and a partner that answers one question a visit.
+    pipelines = [make_pipeline(external_id=name) for name in ("p", "q", "r")]
+    for name in ("p", "q", "r"):
+        answers(httpserver, page(run(1)), (429, {"Retry-After": "300"}), path=f"/pipelines/{name}/runs")
+    account = Account(visits=True)
+    ingest(base_url(httpserver), *pipelines[:1], account=account)
+    ingest(base_url(httpserver), *pipelines, account=account)
+    assert [request.path for request, _ in httpserver.log] == [f"/pipelines/{name}/runs" for name in ("p", "q", "r")]
+
+
+def test_a_cursor_forgotten_with_404_costs_a_new_beginning(pipeline: Pipeline, httpserver: HTTPServer) -> None:
+    answers(httpserver, page(run(1), cursor="c1"), (429, {"Retry-After": "300"}), (404, {}), page(run(1), run(2)))
+    account = Account()
+    with pytest.raises(SourceBusy):
+        ingest(base_url(httpserver), pipeline, account=account)
+    ingest(base_url(httpserver), pipeline, account=account)
+    assert (stored(), account.positions) == (2, {})
 
 
 def test_no_fault_shows_the_token(pipeline: Pipeline, httpserver: HTTPServer, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from flask import Flask
 from pytest_httpserver import HTTPServer
 from redis import Redis
+from rq import Queue
 from werkzeug import Request, Response
 
 from chm_web.extensions import db
@@ -25,6 +27,7 @@ from chm_web.ingestion.queue import (
     count_live_workers,
     find_live_job,
     get_job,
+    last_job,
     latest_jobs,
     list_rejected,
     request_sync,
@@ -152,6 +155,50 @@ def test_without_a_worker_it_says_so(partner_app: Flask) -> None:
         check_workers()
 
 
+def test_the_last_job_is_told_for_every_scope_it_covers(partner_app: Flask) -> None:
+    pipeline, other = make_pipeline(), make_pipeline()
+    of_client, _ = request_sync(scope=SyncScope(client_id=pipeline.client_id))
+    mine = SyncScope(client_id=pipeline.client_id, pipeline_id=pipeline.id)
+    assert last_job(scope=mine) == of_client
+    assert last_job(scope=SyncScope(client_id=other.client_id)) is None
+    assert last_job(scope=ALL) is None
+
+
+def test_many_narrow_jobs_do_not_hide_the_last_wide_one(partner_app: Flask) -> None:
+    pipelines = [make_pipeline() for _ in range(25)]
+    narrow = [request_sync(scope=SyncScope(pipeline_id=pipeline.id))[0] for pipeline in pipelines]
+    wide, _ = request_sync(scope=ALL)
+    for pipeline in pipelines:
+        request_sync(scope=SyncScope(pipeline_id=pipeline.id))
+    assert last_job(scope=ALL) == wide
+    assert len({job.id for job in narrow}) == 25
+
+
+def test_a_held_request_lock_is_a_matter_of_trying_again(partner_app: Flask) -> None:
+    make_pipeline()
+    Redis.from_url(partner_app.config["CHM"].redis_url).lock("chm:lock:request", timeout=30).acquire()
+    with pytest.raises(Unavailable, match="Try again"):
+        request_sync(scope=ALL)
+
+
+def test_a_look_while_a_job_is_being_enqueued_does_not_lose_it(
+    partner_app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_pipeline()
+    seen: list[JobState] = []
+
+    def look_then_enqueue(self: Queue, *args: Any, **kwargs: Any) -> Any:
+        seen.extend(job.state for job in latest_jobs())
+        find_live_job(scope=ALL)
+        return enqueue(self, *args, **kwargs)
+
+    enqueue = Queue.enqueue
+    monkeypatch.setattr(Queue, "enqueue", look_then_enqueue)
+    job, _ = request_sync(scope=ALL)
+    assert seen == [JobState.QUEUED]
+    assert find_live_job(scope=ALL) == job
+
+
 # -- doing --------------------------------------------------------------------------------------------------------
 
 
@@ -246,15 +293,21 @@ def test_a_job_that_is_asked_to_wait_comes_back_by_itself(
     partner_app: Flask, httpserver: HTTPServer, start_worker: StartWorker
 ) -> None:
     make_pipeline()
+    bad = run(2, rows_processed=-1)
+    httpserver.expect_ordered_request(ANY_PIPELINE).respond_with_json(page(run(1), bad, cursor="c1"))
     httpserver.expect_ordered_request(ANY_PIPELINE).respond_with_data("", status=429, headers={"Retry-After": "6"})
-    httpserver.expect_ordered_request(ANY_PIPELINE).respond_with_json(page(run(1)))
+    httpserver.expect_ordered_request(ANY_PIPELINE).respond_with_json(page(run(3)))
     start_worker()
     job, _ = request_sync(scope=ALL)
-    wait_until(lambda: len(httpserver.log) == 1)
-    time.sleep(1)
-    assert get_job(job_id=job.id).state is JobState.QUEUED
-    assert wait_for(job).state is JobState.FINISHED
-    assert stored() == 1
+    wait_until(lambda: get_job(job_id=job.id).waiting_for)
+    waiting = get_job(job_id=job.id)
+    assert (waiting.state, waiting.waiting_for) == (JobState.QUEUED, "localhost asks for a pause of 6 s (429).")
+    assert waiting.waiting_until is not None
+    job = wait_for(job)
+    # What the first visit counted and rejected is still told.
+    assert (job.state, job.counts.created, job.counts.rejected) == (JobState.FINISHED, 2, 1)
+    assert [item.external_run_id for item in list_rejected(job_id=job.id)] == ["run-2"]
+    assert (job.waiting_for, stored()) == (None, 2)
 
 
 def test_a_killed_work_horse_is_followed_by_another(

@@ -176,16 +176,25 @@ def test_failed_job_says_why_and_offers_another_try(client: FlaskClient, monkeyp
 
 
 def test_last_ingestion_is_told_beside_the_button(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "latest_jobs", lambda *, limit: [FINISHED])
+    monkeypatch.setattr(queue, "last_job", lambda *, scope: FINISHED)
 
     assert "1,203 created, 4 updated, 2 rejected" in client.get("/").text
 
 
-def test_last_ingestion_of_another_scope_is_not_told(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = replace(FINISHED, scope=SyncScope(client_id=uuid4()))
-    monkeypatch.setattr(queue, "latest_jobs", lambda *, limit: [job])
+def test_a_job_that_waits_says_for_what(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = SourceProgress(
+        name="partner",
+        state=JobState.QUEUED,
+        waiting_for="partner.example asks for a pause of 300 s (429).",
+        waiting_until=datetime(2026, 11, 1, 12, 5, tzinfo=UTC),
+    )
+    monkeypatch.setattr(queue, "find_live_job", lambda *, scope: replace(FINISHED, sources=(waiting,)))
 
-    assert "No ingestion in the last 7 days" in client.get("/ingestion/panel").text
+    page = client.get("/").text
+
+    assert "partner.example asks for a pause of 300 s (429)." in page
+    assert "Trying again at" in page
+    assert "Waiting for a worker" not in page
 
 
 def test_unknown_job_is_not_found(client: FlaskClient) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-from chm_web.ingestion.client import HttpClient, SourceUnreachable
+from chm_web.ingestion.client import HttpClient, ItemNotFound, SourceUnreachable
 from chm_web.ingestion.mapper import (
     Unmappable,
     clamp_finish,
@@ -59,6 +59,9 @@ def read_pages(
     Raises:
         SourceError: a page cannot be read, or the cursor never ends.
     """
+    if not external_id.strip("."):
+        # HTTP clients take "." and ".." for steps in the path, percent-encoded or not.
+        raise ItemNotFound("An id that consists of dots cannot be asked for.")
     path = f"/pipelines/{quote(external_id, safe='')}/runs"
     params: dict[str, str | int] = {"limit": limit}
     if updated_since is not None:

@@ -4,16 +4,16 @@ The only package that imports ``rq`` and ``redis``. A job is a scope and a time;
 each shard of each source, and each part is an RQ job of its own. What is kept in Redis can be lost: the next cycle
 reads again, and the runs themselves are in PostgreSQL.
 
-Keys: ``chm:job:<id>`` what was asked for; ``chm:part:<id>`` a part's progress, ``:rejected`` its rejected runs;
-``chm:jobs`` job ids by time; ``chm:live`` ids of jobs not seen to end; ``chm:watermark:<source>``
-and ``chm:position:<source>`` how far feeds have been read; ``chm:lock:<...>``. All but what stands a source end by
-themselves after a week.
+Keys: ``chm:job:<id>`` what was asked for; ``chm:part:<id>`` a part's progress, ``:rejected`` its rejected runs,
+``:done`` the pipelines it has done; ``chm:jobs`` job ids by time, ``chm:last`` by scope; ``chm:live`` ids of jobs not
+seen to end; ``chm:watermark:<source>`` and ``chm:position:<source>`` how far feeds have been read; ``chm:lock:<...>``.
+What belongs to a job ends by itself after a week.
 """
 
 from chm_web.ingestion.queue.asking import request_sync
 from chm_web.ingestion.queue.connection import init_app
 from chm_web.ingestion.queue.looking import check_workers, count_live_workers, ping
-from chm_web.ingestion.queue.telling import find_live_job, get_job, latest_jobs, list_rejected
+from chm_web.ingestion.queue.telling import find_live_job, get_job, last_job, latest_jobs, list_rejected
 from chm_web.ingestion.queue.work import run_worker
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "find_live_job",
     "get_job",
     "init_app",
+    "last_job",
     "latest_jobs",
     "list_rejected",
     "ping",

@@ -6,16 +6,17 @@ import json
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
+from redis.exceptions import LockError
 from rq import Retry
 from uuid_utils.compat import uuid7
 
 from chm_web.ingestion.progress import IngestionJob, SyncScope
 from chm_web.ingestion.queue.connection import KEEP, needs_redis, rq_queue, state
-from chm_web.ingestion.queue.telling import Part, find_live_job, get_job, scope_values
+from chm_web.ingestion.queue.telling import Part, find_live_job, get_job, scope_key, scope_values
 from chm_web.ingestion.queue.work import PART_TIMEOUT, perform_part, targets_of
 from chm_web.ingestion.sources import SHARDS
 from chm_web.services.clients import get_client
-from chm_web.services.exceptions import Conflict, NotFound
+from chm_web.services.exceptions import Conflict, NotFound, Unavailable
 from chm_web.services.pipelines import get_pipeline
 
 
@@ -32,12 +33,18 @@ def request_sync(*, scope: SyncScope) -> tuple[IngestionJob, bool]:
         Unavailable: Redis does not answer.
     """
     scope = _checked(scope)
-    # However often the button is pressed, and on however many machines: look and enqueue as one.
-    with state().redis.lock("chm:lock:request", timeout=10, blocking_timeout=5):
-        live = find_live_job(scope=scope)
-        if live is not None:
-            return live, False
-        return get_job(job_id=_enqueue(scope, _plan(scope))), True
+    live = find_live_job(scope=scope)
+    if live is not None:
+        return live, False
+    # Before the lock: nothing slow may happen while others wait for it.
+    plan = _plan(scope)
+    try:
+        # However often the button is pressed, and on however many machines: look and enqueue as one.
+        with state().redis.lock("chm:lock:request", timeout=30, blocking_timeout=5):
+            live = find_live_job(scope=scope)
+            return (live, False) if live is not None else (get_job(job_id=_enqueue(scope, plan)), True)
+    except LockError as err:
+        raise Unavailable("Somebody else is asking for an ingestion just now. Try again in a moment.") from err
 
 
 def _checked(scope: SyncScope) -> SyncScope:
@@ -96,7 +103,8 @@ def _enqueue(scope: SyncScope, plan: list[tuple[str, int, int]]) -> str:
             pipe.expire(f"chm:part:{part.id}", KEEP)
         pipe.zadd("chm:jobs", {job_id: requested_at.timestamp()})
         pipe.zremrangebyscore("chm:jobs", "-inf", (requested_at - KEEP).timestamp())
-        pipe.sadd("chm:live", job_id)
+        pipe.hset("chm:last", scope_key(scope), job_id)
+        pipe.expire("chm:last", KEEP)
         pipe.execute()
     for part in parts:
         jobs.enqueue(
@@ -111,4 +119,5 @@ def _enqueue(scope: SyncScope, plan: list[tuple[str, int, int]]) -> str:
             # At once, since the scheduler that would wait for a moment may have died with that worker.
             retry=Retry(max=3),
         )
+    redis.sadd("chm:live", job_id)
     return job_id

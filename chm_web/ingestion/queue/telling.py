@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,10 @@ from rq.registry import StartedJobRegistry
 from chm_web.ingestion.progress import Counts, IngestionJob, JobState, RejectedRun, SourceProgress, SyncScope, sum_up
 from chm_web.ingestion.queue.connection import QUEUE_NAME, needs_redis, state, text
 from chm_web.services.exceptions import NotFound
+
+# Between the record of a job and its parts in the queue.
+ENQUEUED_WITHIN = timedelta(seconds=30)
+NOTICE_EVERY_SECONDS = 3
 
 _STATES = {
     JobStatus.QUEUED: JobState.QUEUED,
@@ -40,6 +45,11 @@ class Part:
 
 def scope_values(scope: SyncScope) -> dict[str, str | None]:
     return {name: None if value is None else str(value) for name, value in asdict(scope).items()}
+
+
+def scope_key(scope: SyncScope) -> str:
+    """Give a scope's name in Redis."""
+    return json.dumps(scope_values(scope))
 
 
 def scope_of(values: dict[str, str | None]) -> SyncScope:
@@ -95,6 +105,22 @@ def find_live_job(*, scope: SyncScope) -> IngestionJob | None:
 
 
 @needs_redis
+def last_job(*, scope: SyncScope) -> IngestionJob | None:
+    """Give the latest job that was asked for and covers ``scope``, live or ended, of the last seven days.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    wider = {
+        replace(scope, **dict.fromkeys(left_out))
+        for count in range(4)
+        for left_out in itertools.combinations(("client_id", "pipeline_id", "source"), count)
+    }
+    ids = state().redis.hmget("chm:last", [scope_key(one) for one in wider])
+    return max(_read_jobs([text(raw) for raw in ids if raw]), key=lambda job: job.requested_at, default=None)
+
+
+@needs_redis
 def list_rejected(*, job_id: str, limit: int = 100) -> list[RejectedRun]:
     """List runs that a job rejected, with their reasons; at most a thousand a part are kept.
 
@@ -115,8 +141,13 @@ def list_rejected(*, job_id: str, limit: int = 100) -> list[RejectedRun]:
 
 
 def _notice_the_dead() -> None:
-    """Put parts whose worker died without a word back into the queue, or let them fail after too many tries."""
-    StartedJobRegistry(QUEUE_NAME, connection=state().redis).cleanup()
+    """Put parts whose worker died without a word back into the queue, or let them fail after too many tries.
+
+    One process at a time: RQ's clean-up would put a part into the queue twice.
+    """
+    redis = state().redis
+    if redis.set("chm:lock:notice", "1", nx=True, ex=NOTICE_EVERY_SECONDS):
+        StartedJobRegistry(QUEUE_NAME, connection=redis).cleanup()
 
 
 def _parts_of(raw: dict[Any, Any]) -> list[Part]:
@@ -141,18 +172,16 @@ def _read_jobs(ids: Sequence[str]) -> list[IngestionJob]:
     rq_jobs = dict(
         zip((part.id for part in flat), Job.fetch_many([part.id for part in flat], connection=redis), strict=True)
     )
-    return [
-        IngestionJob(
-            id=job_id,
-            scope=scope_of(json.loads(raw[b"scope"])),
-            requested_at=datetime.fromisoformat(text(raw[b"requested_at"])),
-            sources=_by_source([_part_progress(p.source, progress[p.id], rq_jobs[p.id]) for p in parts[job_id]]),
-        )
-        for job_id, raw in found
-    ]
+    jobs = []
+    for job_id, raw in found:
+        requested_at = datetime.fromisoformat(text(raw[b"requested_at"]))
+        of_job = [_part_progress(p.source, requested_at, progress[p.id], rq_jobs[p.id]) for p in parts[job_id]]
+        scope = scope_of(json.loads(raw[b"scope"]))
+        jobs.append(IngestionJob(id=job_id, scope=scope, requested_at=requested_at, sources=_by_source(of_job)))
+    return jobs
 
 
-def _part_progress(source: str, raw: dict[Any, Any], rq_job: Job | None) -> SourceProgress:
+def _part_progress(source: str, requested_at: datetime, raw: dict[Any, Any], rq_job: Job | None) -> SourceProgress:
     def number(name: str) -> int:
         return int(raw.get(name.encode(), 0))
 
@@ -160,7 +189,11 @@ def _part_progress(source: str, raw: dict[Any, Any], rq_job: Job | None) -> Sour
         value = text(raw.get(name.encode()))
         return datetime.fromisoformat(value) if value else None
 
-    state = JobState.CANCELED if rq_job is None else _STATES[rq_job.get_status(refresh=False)]
+    if rq_job is not None:
+        state = _STATES[rq_job.get_status(refresh=False)]
+    else:
+        # Its part of the queue is written just after this record; later its absence means that it was removed.
+        state = JobState.QUEUED if datetime.now(UTC) - requested_at < ENQUEUED_WITHIN else JobState.CANCELED
     error = text(raw.get(b"error")) or None
     ended_at = moment("ended_at")
     if state is JobState.FINISHED and error:
@@ -177,6 +210,8 @@ def _part_progress(source: str, raw: dict[Any, Any], rq_job: Job | None) -> Sour
         started_at=moment("started_at"),
         ended_at=ended_at,
         error=error,
+        waiting_for=text(raw.get(b"waiting_for")) or None,
+        waiting_until=moment("waiting_until"),
     )
 
 

@@ -28,7 +28,7 @@ from chm_web.ingestion.progress import Counts, RejectedRun, SyncScope
 from chm_web.ingestion.queue.connection import KEEP, REDIS_AWAY, rq_queue, state, text
 from chm_web.ingestion.queue.telling import scope_of
 from chm_web.ingestion.sources import SHARDS, Source
-from chm_web.services.exceptions import Unavailable
+from chm_web.services.exceptions import ServiceError, Unavailable
 from chm_web.services.pipelines import IngestTarget, list_ingest_targets
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,10 @@ PART_TIMEOUT = timedelta(hours=6)
 LOCK_SECONDS = 30
 LOCK_RENEWAL_SECONDS = 10
 WAIT_FOR_LOCK_SECONDS = 2
-KEEP_POSITION = timedelta(days=1)
+# A cursor is trusted for as long as platforms ask for pauses, with room; after that it is safer to start over.
+KEEP_POSITION = timedelta(hours=2)
 WAIT_FOR_DATABASE_SECONDS = 5
+GIVE_DATABASE_UP_AFTER = timedelta(minutes=30)
 # A worker that is alive gives a sign at least this often.
 WORKER_TTL_SECONDS = 45
 # A worker gives its job's sign of life every few seconds; after this much silence somebody else takes the job up.
@@ -59,14 +61,28 @@ class _PartReporter:
     def __init__(self, redis: Redis, part_id: str) -> None:
         self._redis = redis
         self._key = f"chm:part:{part_id}"
+        self._done: set[str] = set()
 
     def begin(self, pipelines: int) -> None:
-        """Start counting: a part that is done again counts from the beginning."""
+        """Start counting, or go on: a part that comes back keeps what its earlier visits counted."""
         with self._redis.pipeline() as pipe:
-            pipe.delete(self._key, f"{self._key}:rejected")
-            pipe.hset(self._key, mapping={"pipelines_total": pipelines, "started_at": _now_text()})
+            pipe.hset(self._key, "pipelines_total", pipelines)
+            pipe.hsetnx(self._key, "started_at", _now_text())
+            pipe.hdel(self._key, "waiting_for", "waiting_until", "waiting_since")
             pipe.expire(self._key, KEEP)
             pipe.execute()
+        self._done = {text(raw) for raw in self._redis.smembers(f"{self._key}:done")}
+
+    def wait(self, reason: str, seconds: int) -> timedelta:
+        """Note what the part waits for and until when; give for how long it has been waiting without a break."""
+        until = datetime.now(UTC) + timedelta(seconds=seconds)
+        with self._redis.pipeline() as pipe:
+            pipe.hsetnx(self._key, "waiting_since", _now_text())
+            pipe.hset(self._key, mapping={"waiting_for": reason, "waiting_until": until.isoformat()})
+            pipe.expire(self._key, KEEP)
+            pipe.hget(self._key, "waiting_since")
+            since = text(pipe.execute()[-1])
+        return datetime.now(UTC) - datetime.fromisoformat(since)
 
     def page(self, counts: Counts, rejected: Sequence[RejectedRun]) -> None:
         """Add a page's counts and rejected runs."""
@@ -82,13 +98,25 @@ class _PartReporter:
             pipe.expire(self._key, KEEP)
             pipe.execute()
 
-    def pipeline_done(self) -> None:
-        """Count one pipeline as done."""
-        self._redis.hincrby(self._key, "pipelines_done", 1)
+    def pipeline_done(self, pipeline_id: UUID) -> None:
+        """Count one pipeline as done, and remember which."""
+        with self._redis.pipeline() as pipe:
+            pipe.hincrby(self._key, "pipelines_done", 1)
+            pipe.sadd(f"{self._key}:done", str(pipeline_id))
+            pipe.expire(f"{self._key}:done", KEEP)
+            pipe.execute()
+
+    def is_done(self, pipeline_id: UUID) -> bool:
+        """Whether an earlier visit has done this pipeline."""
+        return str(pipeline_id) in self._done
 
     def end(self, error: str | None) -> None:
         """Close the account."""
-        self._redis.hset(self._key, mapping={"ended_at": _now_text(), "error": error or ""})
+        with self._redis.pipeline() as pipe:
+            pipe.hset(self._key, mapping={"ended_at": _now_text(), "error": error or ""})
+            pipe.delete(f"{self._key}:done")
+            pipe.expire(self._key, KEEP)
+            pipe.execute()
 
 
 class _RedisWatermarks:
@@ -157,7 +185,7 @@ def perform_part(*, part_id: str, source: str, shard: int, scope: dict[str, str 
         return None
     with _exclusive(here.redis, f"{source}:{shard}", part_id) as mine:
         if not mine:
-            return _again_in(WAIT_FOR_LOCK_SECONDS)
+            return _again_in(reporter, "Another ingestion is reading this source.", WAIT_FOR_LOCK_SECONDS)
         return _read(configured, scope_of(scope), shard, reporter)
 
 
@@ -176,11 +204,12 @@ def _read(source: Source, scope: SyncScope, shard: int, reporter: _PartReporter)
             )
     except SourceBusy as busy:
         log.info("source %s: %s", source.name, busy)
-        return _again_in(max(1, round(busy.retry_after)))
+        return _again_in(reporter, str(busy), max(1, round(busy.retry_after)))
     except (Unavailable, OperationalError) as err:
         log.warning("source %s: the database is away (%s)", source.name, type(err).__name__)
-        return _again_in(WAIT_FOR_DATABASE_SECONDS)
-    except SourceError as err:
+        reason = "The database does not answer."
+        return _again_in(reporter, reason, WAIT_FOR_DATABASE_SECONDS, at_most=GIVE_DATABASE_UP_AFTER)
+    except (SourceError, ServiceError) as err:
         log.warning("source %s: %s", source.name, err)
         reporter.end(str(err))
         return None
@@ -188,8 +217,12 @@ def _read(source: Source, scope: SyncScope, shard: int, reporter: _PartReporter)
     return None
 
 
-def _again_in(seconds: int) -> Retry:
-    """What tells RQ to do a part again. The number of times has no meaning of its own, but RQ wants one."""
+def _again_in(reporter: _PartReporter, reason: str, seconds: int, *, at_most: timedelta = KEEP) -> Retry | None:
+    """Tell why the part waits, and give what tells RQ to do it again; None when it has waited for too long."""
+    if reporter.wait(reason, seconds) > at_most:
+        reporter.end(f"{reason} It was waited for in vain.")
+        return None
+    # The number of times has no meaning of its own, but RQ wants one.
     return Retry(max=1_000_000, interval=seconds)
 
 

@@ -1,0 +1,162 @@
+"""Alert rules: when to tell whom. Sending is not done here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from chm_web.extensions import db
+from chm_web.models import AlertRule, Channel, RuleType
+from chm_web.services.clients import get_client
+from chm_web.services.conflicts import translate_conflict
+from chm_web.services.exceptions import FieldIssue, Invalid, NotFound
+from chm_web.services.paging import Page, keyset_page
+from chm_web.services.pipelines import get_pipeline
+from chm_web.services.versions import check_version
+
+
+def create_alert_rule(
+    *,
+    rule_type: RuleType,
+    channel: Channel,
+    destination: str,
+    client_id: UUID | None = None,
+    pipeline_id: UUID | None = None,
+    threshold: int | None = None,
+    window_minutes: int | None = None,
+    is_enabled: bool = True,
+) -> AlertRule:
+    """Create an alert rule of a client, or of one pipeline (then ``client_id`` only says whose it is).
+
+    Raises:
+        Invalid: a value breaks a rule of the data model, or names something that does not exist.
+        Conflict: an enabled rule with this scope, type, channel and destination exists.
+    """
+    rule = AlertRule(
+        client_id=client_id,
+        pipeline_id=pipeline_id,
+        rule_type=rule_type,
+        threshold=threshold,
+        window_minutes=window_minutes,
+        channel=channel,
+        destination=destination.strip(),
+        is_enabled=is_enabled,
+    )
+    _check(rule)
+    db.session.add(rule)
+    _commit()
+    return rule
+
+
+def get_alert_rule(*, rule_id: UUID) -> AlertRule:
+    """Give one alert rule.
+
+    Raises:
+        NotFound: there is no such rule.
+    """
+    rule = db.session.get(AlertRule, rule_id)
+    if rule is None:
+        raise NotFound(f"There is no alert rule {rule_id}.")
+    return rule
+
+
+def update_alert_rule(*, rule_id: UUID, changes: Mapping[str, Any], if_version: str | None = None) -> AlertRule:
+    """Change the fields named in ``changes``; the rule as a whole must be valid afterwards.
+
+    Raises:
+        NotFound: there is no such rule.
+        Stale: the rule is not at ``if_version`` any more.
+        Invalid, Conflict: as for a new rule.
+    """
+    rule = get_alert_rule(rule_id=rule_id)
+    check_version(rule, if_version)
+    for name, value in changes.items():
+        setattr(rule, name, value)
+    with db.session.no_autoflush:
+        _check(rule)
+    _commit()
+    return rule
+
+
+def delete_alert_rule(*, rule_id: UUID) -> None:
+    """Delete an alert rule.
+
+    Raises:
+        NotFound: there is no such rule.
+    """
+    db.session.delete(get_alert_rule(rule_id=rule_id))
+    db.session.commit()
+
+
+def list_alert_rules(
+    *,
+    client_id: UUID | None = None,
+    pipeline_id: UUID | None = None,
+    is_enabled: bool | None = None,
+    limit: int = 100,
+    cursor: str | None = None,
+) -> Page[AlertRule]:
+    """List alert rules, the oldest first, a page at a time.
+
+    Args:
+        client_id: only rules whose scope is this client; a pipeline's rule is none, whoever's pipeline it is.
+        pipeline_id: only rules of this pipeline.
+        is_enabled: only enabled (True) or disabled (False) ones.
+        limit: rules a page.
+        cursor: the ``next_cursor`` of the page before.
+
+    Raises:
+        Invalid: the cursor is not one of this list's.
+    """
+    query = select(AlertRule)
+    if client_id is not None:
+        query = query.where(AlertRule.client_id == client_id, AlertRule.pipeline_id.is_(None))
+    if pipeline_id is not None:
+        query = query.where(AlertRule.pipeline_id == pipeline_id)
+    if is_enabled is not None:
+        query = query.where(AlertRule.is_enabled == is_enabled)
+    return keyset_page(query, keys=(AlertRule.id,), types=(UUID,), limit=limit, cursor=cursor, kind="alert_rules")
+
+
+def _check(rule: AlertRule) -> None:
+    """Say all that is wrong with a rule at once; the database holds the same rules."""
+    issues: list[FieldIssue] = []
+    if rule.client_id is None and rule.pipeline_id is None:
+        issues.append(FieldIssue("client_id", "A rule needs a client or a pipeline."))
+    if rule.rule_type is RuleType.FAILURES_IN_WINDOW:
+        for name in ("threshold", "window_minutes"):
+            if getattr(rule, name) is None:
+                issues.append(FieldIssue(name, "Required for failures_in_window."))
+    issues += _scope_issues(rule)
+    if issues:
+        db.session.rollback()
+        raise Invalid("The alert rule is not valid.", tuple(issues))
+
+
+def _scope_issues(rule: AlertRule) -> list[FieldIssue]:
+    issues = []
+    if rule.client_id is not None:
+        try:
+            get_client(client_id=rule.client_id)
+        except NotFound as err:
+            issues.append(FieldIssue("client_id", err.message))
+    if rule.pipeline_id is not None:
+        try:
+            pipeline = get_pipeline(pipeline_id=rule.pipeline_id)
+        except NotFound as err:
+            issues.append(FieldIssue("pipeline_id", err.message))
+        else:
+            if rule.client_id not in (None, pipeline.client_id):
+                issues.append(FieldIssue("pipeline_id", "This pipeline belongs to another client."))
+    return issues
+
+
+def _commit() -> None:
+    try:
+        db.session.commit()
+    except IntegrityError as err:
+        raise translate_conflict(err) from err

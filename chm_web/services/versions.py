@@ -1,0 +1,29 @@
+"""Which version of a thing somebody saw: so that nobody overwrites what another has changed meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+
+from chm_web.extensions import db
+from chm_web.models import AlertRule, Client, Pipeline, Run
+from chm_web.services.exceptions import Stale
+
+Versioned = Client | Pipeline | Run | AlertRule
+
+
+def version_of(thing: Versioned) -> str:
+    """Give the version of a row as a short opaque text: another one after every change."""
+    return hashlib.sha256(f"{thing.id}{thing.updated_at}".encode()).hexdigest()[:32]
+
+
+def check_version(thing: Versioned, expected: str | None) -> None:
+    """Lock a row for the change at hand, and check that it is at the ``expected`` version (None: any).
+
+    Raises:
+        Stale: somebody else has changed it.
+    """
+    # As it stands now, not as the session saw it before; nobody changes it between this look and our commit.
+    db.session.refresh(thing, with_for_update=True)
+    if expected is not None and expected != version_of(thing):
+        db.session.rollback()
+        raise Stale("Somebody else has changed this meanwhile. Read it again and repeat your change.")
