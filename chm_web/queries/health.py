@@ -69,13 +69,23 @@ def health_tally(*, by_client: bool = False) -> TextClause:
     """)
 
 
-def pipeline_health(*, where: str) -> TextClause:
-    """Health with its circumstances, worst first: streak, last success and last error are read for the page only.
+# Worst first; among the failing and the late, those that have been so for longest.
+_WORST_FIRST = """
+    array_position(ARRAY['failing', 'late', 'running', 'healthy', 'no_data'], {of}.health),
+    CASE {of}.health WHEN 'failing' THEN {of}.failing_since WHEN 'late' THEN {of}.late_at END,
+    lower({of}.client_name), lower({of}.pipeline_name)
+"""
 
-    ``where`` is one of the conditions below; parameters: ``now``, ``limit`` and what the condition names.
+
+def pipeline_health(*, where: str) -> TextClause:
+    """Health with its circumstances, worst first.
+
+    ``where`` is one of the conditions below; parameters: ``now``, ``health`` (a list, or null for all), ``limit`` (at
+    most so many of each state of health) and what the condition names. Of the whole scope only the health is read, and
+    of what is failing since when; the rest is read for the rows that are given.
     """
     return text(f"""
-        WITH page AS MATERIALIZED (
+        WITH scope AS MATERIALIZED (
             SELECT * FROM (
                 SELECT p.id AS pipeline_id, p.name AS pipeline_name, p.client_id, c.name AS client_name,
                     p.platform, p.pipeline_type, p.environment, p.is_active, p.expected_every_minutes,
@@ -85,9 +95,26 @@ def pipeline_health(*, where: str) -> TextClause:
                 WHERE {where}
             ) h
             WHERE CAST(:health AS text[]) IS NULL OR health = ANY(:health)
+        ), ranked AS (
+            SELECT *, row_number() OVER (PARTITION BY health ORDER BY {_WORST_FIRST.format(of="known")}) AS place
+            FROM (
+                SELECT scope.*, coalesce(streak.failures, 0) AS failures_in_row, streak.since AS failing_since
+                FROM scope
+                LEFT JOIN LATERAL (
+                    SELECT r.id, r.event_at FROM runs r
+                    WHERE scope.health = 'failing' AND r.pipeline_id = scope.pipeline_id AND r.status = 'success'
+                    ORDER BY r.event_at DESC, r.id DESC LIMIT 1
+                ) success ON true
+                LEFT JOIN LATERAL (
+                    SELECT count(*) AS failures, min(r.event_at) AS since FROM runs r
+                    WHERE scope.health = 'failing' AND r.pipeline_id = scope.pipeline_id AND r.status = 'failed'
+                        AND (success.id IS NULL OR (r.event_at, r.id) > (success.event_at, success.id))
+                ) streak ON true
+            ) known
+        ), page AS MATERIALIZED (
+            SELECT * FROM ranked WHERE place <= :limit
         )
         SELECT page.*, success.event_at AS last_success_at, success.id AS last_success_id,
-            coalesce(streak.failures, 0) AS failures_in_row, streak.since AS failing_since,
             failure.id AS last_failed_run_id, failure.error_message AS last_error,
             latest.status AS latest_status, latest.started_at AS latest_started_at
         FROM page
@@ -96,11 +123,6 @@ def pipeline_health(*, where: str) -> TextClause:
             WHERE r.pipeline_id = page.pipeline_id AND r.status = 'success'
             ORDER BY r.event_at DESC, r.id DESC LIMIT 1
         ) success ON true
-        LEFT JOIN LATERAL (
-            SELECT count(*) AS failures, min(r.event_at) AS since FROM runs r
-            WHERE page.health = 'failing' AND r.pipeline_id = page.pipeline_id AND r.status = 'failed'
-                AND (success.id IS NULL OR (r.event_at, r.id) > (success.event_at, success.id))
-        ) streak ON true
         LEFT JOIN LATERAL (
             SELECT r.id, coalesce(r.error_message, r.status_reason) AS error_message FROM runs r
             WHERE page.health = 'failing' AND r.pipeline_id = page.pipeline_id AND r.status = 'failed'
@@ -111,10 +133,7 @@ def pipeline_health(*, where: str) -> TextClause:
             WHERE r.pipeline_id = page.pipeline_id
             ORDER BY {LATEST_ORDER} LIMIT 1
         ) latest ON true
-        ORDER BY array_position(ARRAY['failing', 'late', 'running', 'healthy', 'no_data'], page.health),
-            CASE WHEN page.health = 'failing' THEN streak.since WHEN page.health = 'late' THEN page.late_at END,
-            lower(page.client_name), lower(page.pipeline_name)
-        LIMIT :limit
+        ORDER BY {_WORST_FIRST.format(of="page")}
     """)
 
 

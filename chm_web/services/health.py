@@ -15,8 +15,9 @@ from uuid import UUID
 from sqlalchemy import RowMapping, TextClause
 
 from chm_web.extensions import db
-from chm_web.models import RunStatus
+from chm_web.models import Client, RunStatus
 from chm_web.queries import health as queries
+from chm_web.services.clients import list_clients
 from chm_web.services.exceptions import NotFound
 
 
@@ -76,6 +77,11 @@ class HealthTally:
         """All active pipelines counted."""
         return sum(self.counts.values())
 
+    @property
+    def worst(self) -> Health:
+        """The worst state of health that any of them is in."""
+        return next((health for health in Health if self.counts.get(health)), Health.NO_DATA)
+
     def __add__(self, other: HealthTally) -> HealthTally:
         """Count two sets of pipelines as one."""
         counts = {health: self.counts.get(health, 0) + other.counts.get(health, 0) for health in Health}
@@ -105,6 +111,25 @@ def tally_health_by_client(*, now: datetime) -> dict[UUID, HealthTally]:
     return {client_id: _tally(of_client) for client_id, of_client in rows.items()}
 
 
+def list_clients_by_trouble(*, now: datetime, limit: int) -> tuple[list[tuple[Client, HealthTally]], bool]:
+    """List clients with their tallies: most failing first, then most late; disabled ones and empty ones last.
+
+    Returns:
+        The clients, and whether there are more than ``limit`` (then the first ones by name are given).
+    """
+    page = list_clients(limit=limit)
+    tallies = tally_health_by_client(now=now)
+    rows = [(client, tallies.get(client.id, HealthTally(dict.fromkeys(Health, 0)))) for client in page.items]
+    rows.sort(key=_trouble)
+    return rows, page.next_cursor is not None
+
+
+def _trouble(row: tuple[Client, HealthTally]) -> tuple[bool, int, int, bool, str]:
+    client, tally = row
+    failing, late = tally.counts[Health.FAILING], tally.counts[Health.LATE]
+    return not client.is_active, -failing, -late, not tally.total, client.name.lower()
+
+
 def list_fleet_health(
     *, now: datetime, health: Collection[Health] | None = None, running_now: bool = False, limit: int = 50
 ) -> list[PipelineHealth]:
@@ -114,7 +139,7 @@ def list_fleet_health(
         now: the moment to judge by.
         health: only those in these states of health.
         running_now: only those with a run under way, whatever their health.
-        limit: at most so many.
+        limit: at most so many of each state of health.
     """
     query = queries.pipeline_health(where=queries.FLEET_RUNNING if running_now else queries.FLEET)
     return _list(query, now=now, health=health, limit=limit)
@@ -163,7 +188,9 @@ def _list(
 
 def _pipeline_health(row: RowMapping) -> PipelineHealth:
     latest = row["latest_status"]
+    # Its place among those of its health served the limit alone.
     values = {**row, "health": Health(row["health"]), "latest_status": RunStatus(latest) if latest else None}
+    del values["place"]
     return PipelineHealth(**values)
 
 

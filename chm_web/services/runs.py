@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -30,6 +30,7 @@ __all__ = [
     "get_latest_run",
     "list_pipeline_runs",
     "record_runs",
+    "success_share",
     "summarize_error",
 ]
 
@@ -142,6 +143,12 @@ def count_client_runs_by_status(*, client_id: UUID, since: datetime, until: date
         queries.STATUS_COUNTS, {"client_id": client_id, "since": since, "until": until}
     ).mappings()
     return dict.fromkeys(RunStatus, 0) | {RunStatus(row["status"]): row["runs"] for row in rows}
+
+
+def success_share(counts: Mapping[RunStatus, int]) -> float | None:
+    """Give the share of successes among the runs that succeeded or failed, 0 to 1; None when there are none."""
+    decided = counts.get(RunStatus.SUCCESS, 0) + counts.get(RunStatus.FAILED, 0)
+    return counts.get(RunStatus.SUCCESS, 0) / decided if decided else None
 
 
 # -- reading a page in the latest-run order -----------------------------------------------------------------------

@@ -9,9 +9,8 @@ from uuid import UUID
 from flask import Blueprint, abort, render_template, request
 
 from chm_web.ingestion.progress import SyncScope
-from chm_web.models import Client, RunStatus
 from chm_web.services import clients, health, runs
-from chm_web.services.health import Health, HealthTally
+from chm_web.services.health import Health
 from chm_web.web.panel import panel_for_scope
 
 blueprint = Blueprint("clients", __name__, url_prefix="/clients")
@@ -19,7 +18,6 @@ blueprint = Blueprint("clients", __name__, url_prefix="/clients")
 WINDOWS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 WINDOW_WORDS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 CLIENTS_LIMIT = 1000
-_WORST_FIRST = (Health.FAILING, Health.LATE, Health.RUNNING, Health.HEALTHY, Health.NO_DATA)
 
 
 @blueprint.get("")
@@ -49,27 +47,8 @@ def fragment(client_id: UUID) -> str:
 
 def _clients() -> dict[str, Any]:
     now = datetime.now(UTC)
-    tallies = health.tally_health_by_client(now=now)
-    page = clients.list_clients(limit=CLIENTS_LIMIT)
-    rows = [(client, tallies.get(client.id, HealthTally(dict.fromkeys(Health, 0)))) for client in page.items]
-    rows.sort(key=_trouble)
-    worst = {client.id: _worst(tally) for client, tally in rows}
-    return {"now": now, "rows": rows, "worst": worst, "is_cut": page.next_cursor is not None}
-
-
-def _trouble(row: tuple[Client, HealthTally]) -> tuple[bool, int, int, bool, str]:
-    client, tally = row
-    return (
-        not client.is_active,
-        -tally.counts[Health.FAILING],
-        -tally.counts[Health.LATE],
-        not tally.total,
-        client.name.lower(),
-    )
-
-
-def _worst(tally: HealthTally) -> Health:
-    return next((state for state in _WORST_FIRST if tally.counts[state]), Health.NO_DATA)
+    rows, is_cut = health.list_clients_by_trouble(now=now, limit=CLIENTS_LIMIT)
+    return {"now": now, "rows": rows, "is_cut": is_cut}
 
 
 def _client(client_id: UUID) -> dict[str, Any]:
@@ -80,7 +59,6 @@ def _client(client_id: UUID) -> dict[str, Any]:
         abort(400, description=f"There is no window called “{window}”. Choose 24h, 7d or 30d.")
     pipelines = health.list_client_health(client_id=client_id, now=now)
     counts = runs.count_client_runs_by_status(client_id=client_id, since=now - WINDOWS[window], until=now)
-    decided = counts.get(RunStatus.SUCCESS, 0) + counts.get(RunStatus.FAILED, 0)
     return {
         "now": now,
         "client": client,
@@ -89,6 +67,6 @@ def _client(client_id: UUID) -> dict[str, Any]:
         "pipelines": pipelines,
         "tally": {state: sum(pipeline.health is state for pipeline in pipelines) for state in Health},
         "strips": health.run_strips(pipeline_ids=[pipeline.pipeline_id for pipeline in pipelines]),
-        "run_counts": {status: counts.get(status, 0) for status in RunStatus},
-        "success_share": counts.get(RunStatus.SUCCESS, 0) / decided if decided else None,
+        "run_counts": counts,
+        "success_share": runs.success_share(counts),
     }

@@ -23,7 +23,7 @@ _GONE = "This ingestion is no longer known: ingestions are kept for 7 days."
 @blueprint.post("/sync")
 def sync() -> BaseResponse:
     """Start an ingestion, or join the one that runs, and lead to its progress. Open until sign-in exists."""
-    scope = _form_scope()
+    scope = _scope(request.form)
     try:
         job, _ = queue.request_sync(scope=scope)
     except (Conflict, Unavailable) as err:
@@ -67,15 +67,6 @@ def _tell_when_ended(response: Response, *, ended: bool) -> Response:
     if ended:
         response.headers["HX-Trigger"] = ENDED_EVENT
     return response
-
-
-def _form_scope() -> SyncScope:
-    """Read the scope of a form, and complete it: a pipeline's scope names its client too."""
-    scope = _scope(request.form)
-    if scope.pipeline_id is not None:
-        pipeline = pipelines.get_pipeline(pipeline_id=scope.pipeline_id)
-        return SyncScope(client_id=pipeline.client_id, pipeline_id=pipeline.id, source=scope.source)
-    return scope
 
 
 def _scope(values: Any) -> SyncScope:

@@ -318,9 +318,17 @@ def test_list_is_worst_first_and_the_longest_in_trouble_first(fleet: list[str]) 
     assert names(list_fleet_health(now=NOW)) == fleet
 
 
-def test_limit_keeps_the_worst(fleet: list[str]) -> None:
-    for limit in range(1, len(fleet) + 1):
-        assert names(list_fleet_health(now=NOW, limit=limit)) == fleet[:limit]
+@pytest.mark.parametrize("health", Health)
+def test_limit_keeps_the_worst_of_each_state(fleet: list[str], health: Health) -> None:
+    whole = names(list_fleet_health(now=NOW, health=[health]))
+    for limit in range(1, len(whole) + 1):
+        assert names(list_fleet_health(now=NOW, health=[health], limit=limit)) == whole[:limit]
+
+
+def test_limit_counts_each_state_by_itself(fleet: list[str]) -> None:
+    found = list_fleet_health(now=NOW, limit=1)
+
+    assert [each.health for each in found] == [FAILING, LATE, RUNS, HEALTHY, NO_DATA]
 
 
 @pytest.mark.parametrize("health", Health)
@@ -345,7 +353,7 @@ def test_list_of_what_runs_now_agrees_with_the_tally(fleet: list[str]) -> None:
 
 def test_what_runs_now_combines_with_a_state_and_a_limit(fleet: list[str]) -> None:
     assert names(list_fleet_health(now=NOW, running_now=True, health=[HEALTHY])) == ["Healthy too"]
-    assert names(list_fleet_health(now=NOW, running_now=True, limit=1)) == ["fails since long"]
+    assert names(list_fleet_health(now=NOW, running_now=True, health=[FAILING], limit=1)) == ["fails since long"]
 
 
 def test_list_of_no_state_is_empty(fleet: list[str]) -> None:

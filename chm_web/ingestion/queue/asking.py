@@ -49,11 +49,6 @@ def request_sync(*, scope: SyncScope) -> tuple[IngestionJob, bool]:
 
 def _checked(scope: SyncScope) -> SyncScope:
     """Give the scope with a pipeline's client filled in, so that a job of that client is seen to cover it."""
-    sources = state().sources
-    if not sources:
-        raise Conflict("No source of runs is configured. Set CHM_PARTNER_API_BASE_URL and CHM_PARTNER_API_TOKEN.")
-    if scope.source is not None and scope.source not in sources:
-        raise NotFound(f"There is no source {scope.source!r}. There is: {', '.join(sources)}.")
     if scope.pipeline_id is not None:
         pipeline = get_pipeline(pipeline_id=scope.pipeline_id)
         if not pipeline.is_active:
@@ -63,6 +58,11 @@ def _checked(scope: SyncScope) -> SyncScope:
         scope = replace(scope, client_id=pipeline.client_id)
     if scope.client_id is not None and not get_client(client_id=scope.client_id).is_active:
         raise Conflict("This client is disabled. Enable it before ingesting its runs.")
+    sources = state().sources
+    if not sources:
+        raise Conflict("No source of runs is configured. Set CHM_PARTNER_API_BASE_URL and CHM_PARTNER_API_TOKEN.")
+    if scope.source is not None and scope.source not in sources:
+        raise NotFound(f"There is no source {scope.source!r}. There is: {', '.join(sources)}.")
     return scope
 
 
