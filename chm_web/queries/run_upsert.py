@@ -35,6 +35,8 @@ STAGE_COLUMNS = {
 }
 
 _KEY = ("pipeline_id", "external_run_id")
+# The order in which every writer takes its locks: bytewise, as Python sorts too, whatever the database's collation.
+_LOCK_ORDER = 'e.pipeline_id, e.external_run_id COLLATE "C"'
 # What a record says of a run, and what the write rule merges.
 FACTS = tuple(name for name in STAGE_COLUMNS if name not in ("round", "id", *_KEY, "updated_by"))
 
@@ -131,7 +133,7 @@ def _insert(*, keep: str, on_conflict: str) -> str:
             LIMIT 1
         ) t ON true
         WHERE e.round = %s AND ({keep})
-        ORDER BY e.pipeline_id, e.external_run_id
+        ORDER BY {_LOCK_ORDER}
         ON CONFLICT ({", ".join(_KEY)}) {on_conflict}
         RETURNING t.xmax = 0 AS created
         )
@@ -159,7 +161,7 @@ def _merge_statement() -> str:
     return f"""
         WITH written AS (
         MERGE INTO runs t
-        USING (SELECT * FROM {STAGE} WHERE round = %s ORDER BY {", ".join(_KEY)}) e
+        USING (SELECT * FROM {STAGE} e WHERE round = %s ORDER BY {_LOCK_ORDER}) e
         ON {" AND ".join(f"t.{name} = e.{name}" for name in _KEY)}
         WHEN MATCHED AND {differs} THEN
             UPDATE SET {assignments}, updated_by = e.updated_by, ingested_at = now(), updated_at = now()

@@ -209,6 +209,24 @@ def test_counts_created_updated_unchanged_and_rejected(app: Flask) -> None:
     assert counts(result) == (1, 1, 1, 1)
 
 
+@pytest.mark.parametrize("size", [1, 49, 50, 51, 199, 200, 201, 1000])
+def test_a_batch_of_any_size_is_counted_whole(app: Flask, size: int) -> None:
+    pipelines = [make_pipeline() for _ in range(3)]
+    batch = [make_record(random.choice(pipelines)) for _ in range(size)]
+    assert counts(record(*batch)) == (size, 0, 0, 0)
+    assert counts(record(*batch, *batch[: size // 2])) == (0, 0, size + size // 2, 0)
+
+
+def test_one_run_many_times_in_a_large_batch_ends_in_one_row(app: Flask) -> None:
+    pipeline = make_pipeline()
+    same = make_record(pipeline, status=RUNNING)
+    batch = [make_record(pipeline) for _ in range(300)]
+    for place in range(0, 300, 30):
+        batch.insert(place, replace(same, rows_processed=place))
+    assert counts(record(*batch)) == (301, 9, 0, 0)
+    assert find_run(pipeline.id, same.external_run_id).rows_processed == 270
+
+
 def test_two_records_of_one_run_in_a_batch_end_in_one_row(app: Flask) -> None:
     pipeline = make_pipeline()
     running = make_record(pipeline, status=RUNNING)
@@ -257,6 +275,7 @@ REJECTED: dict[str, tuple[Values, str]] = {
     "finish before start": ({"started_at": at(1), "finished_at": at(0)}, "finished_at: is before started_at"),
     "running with a finish": ({"status": RUNNING, "finished_at": NOW}, "finished_at: a running run has none"),
     "status of nobody": ({"status": "perhaps"}, "status: must be one of"),
+    "status of an odd type": ({"status": ["failed"]}, "record: cannot be read (TypeError)"),
     "unknown pipeline": ({"pipeline_id": uuid4()}, "pipeline_id: there is no such pipeline"),
     "payload that is a list": ({"payload": [1]}, "payload: must be an object, not list"),
 }
