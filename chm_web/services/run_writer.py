@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -30,21 +30,8 @@ _LABELS = {status: status.value for status in RunStatus}
 _COLUMN_TYPES = list(run_upsert.STAGE_COLUMNS.values())
 
 
-# Pages are cleaned and written in this many pieces, one being cleaned here while the server merges the one before.
-_PIECES = 4
-_SMALLEST_PIECE = 50
-
 # A checked record: its place in the batch and its row for the stage.
 _Staged = tuple[int, tuple[Any, ...]]
-
-
-@dataclass
-class _Piece:
-    """A part of a batch, checked; its rows bear round numbers of its own, ``first`` to ``last``."""
-
-    rows: list[_Staged]
-    first: int
-    last: int
 
 
 @dataclass
@@ -53,10 +40,8 @@ class _Batch:
 
     records: list[RunRecord]
     statement: str
-    updated_by: str | None
     created: int = 0
     written: int = 0
-    staged: list[_Staged] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
 
     def reject(self, index: int, bad: BadValue) -> None:
@@ -67,12 +52,6 @@ class _Batch:
         rejection = Rejection(index, record.pipeline_id, shown[:200] if shown else None, bad.field, bad.issue)
         self.rejected.append(rejection)
 
-    def count(self, counts: tuple[Any, ...] | None) -> None:
-        """Add what a statement wrote."""
-        written, created = counts or (0, 0)
-        self.written += written
-        self.created += created
-
 
 def write_records(records: Iterable[RunRecord], statement: str, updated_by: str | None) -> RecordResult:
     """Write a batch by ``statement`` (one of ``chm_web.queries.run_upsert``) in a transaction of its own.
@@ -81,11 +60,11 @@ def write_records(records: Iterable[RunRecord], statement: str, updated_by: str 
         Unavailable: the database does not answer; nothing is written.
         NotWritable: it answers, but cannot write: a full disk, missing rights.
     """
-    batch = _Batch(list(records), statement, updated_by)
+    batch = _Batch(list(records), statement)
     try:
-        if batch.records:
-            _know_pipelines({record.pipeline_id for record in batch.records})
-            _write(batch)
+        staged = _stage_all(batch, updated_by)
+        if staged:
+            _write(batch, staged)
         db.session.commit()
     except (*_UNREACHABLE, DBAPIError) as err:
         raise _explained(err) from err
@@ -115,52 +94,38 @@ def _explained(err: Exception) -> Exception:
     return NotWritable(f"The database refuses to write ({type(cause).__name__}). Nothing of this batch was written.")
 
 
-# Pipelines are disabled, never deleted: one that was there once need not be looked up again in this process.
-_seen_pipelines: set[UUID] = set()
+# Pipelines are disabled, never deleted: one that was there once need not be looked up again in this process. By the
+# number of its id, since a UUID's own hash and comparison are Python code and this is asked for every record.
+_seen_pipelines: set[int] = set()
 
 
-def _know_pipelines(ids: set[UUID]) -> None:
-    new = ids - _seen_pipelines
+def _know_pipelines(records: list[RunRecord]) -> None:
+    new = {record.pipeline_id.int for record in records} - _seen_pipelines
     if new:
         query = text("SELECT id FROM pipelines WHERE id = ANY(:ids)")
-        _seen_pipelines.update(db.session.scalars(query, {"ids": list(new)}))
+        found = db.session.scalars(query, {"ids": [UUID(int=number) for number in new]})
+        _seen_pipelines.update(pipeline_id.int for pipeline_id in found)
 
 
-def _pieces(batch: _Batch) -> Iterator[_Piece]:
-    """Check the records piece by piece, in the order of their keys, in which every writer takes its locks."""
-    indexed = list(enumerate(batch.records))
-    size = max(_SMALLEST_PIECE, -(-len(indexed) // _PIECES))
-    try:
-        indexed.sort(key=lambda item: (item[1].pipeline_id.int, item[1].external_run_id))
-    except (TypeError, AttributeError):
-        # An id of a wrong type, about to be rejected, has no place in the order: all in one piece, which SQL sorts.
-        size = len(indexed)
-    number = 0
-    for start in range(0, len(indexed), size):
-        piece = _check_piece(batch, indexed[start : start + size], number)
-        number = piece.last + 1
-        batch.staged += piece.rows
-        yield piece
-
-
-def _check_piece(batch: _Batch, indexed: list[tuple[int, RunRecord]], first: int) -> _Piece:
-    piece = _Piece([], first, first)
+def _stage_all(batch: _Batch, updated_by: str | None) -> list[_Staged]:
+    _know_pipelines(batch.records)
+    staged = []
     # A key that stands twice goes in rounds: one statement cannot touch a row twice.
-    rounds: dict[tuple[UUID, str], int] = {}
-    for index, record in indexed:
+    rounds: dict[tuple[int, str], int] = {}
+    for index, record in enumerate(batch.records):
         try:
-            key = (record.pipeline_id, run_values.clean_external_id(record.external_run_id))
-            number = rounds.get(key, first)
-            row = (number, uuid7().bytes, *key, *_facts(record), batch.updated_by)
+            external_id = run_values.clean_external_id(record.external_run_id)
+            key = (record.pipeline_id.int, external_id)
+            number = rounds.get(key, 0)
+            row = (number, uuid7().bytes, record.pipeline_id, external_id, *_facts(record), updated_by)
         except BadValue as bad:
             batch.reject(index, bad)
         except Exception as err:  # noqa: BLE001 - whatever a value does to its check, it costs that record alone
             batch.reject(index, BadValue("record", f"cannot be read ({type(err).__name__})"))
         else:
             rounds[key] = number + 1
-            piece.rows.append((index, row))
-            piece.last = max(piece.last, number)
-    return piece
+            staged.append((index, row))
+    return staged
 
 
 def _no_pipeline() -> BadValue:
@@ -173,7 +138,7 @@ def _facts(record: RunRecord) -> tuple[Any, ...]:
     Raises:
         BadValue: a value cannot be stored.
     """
-    if record.pipeline_id not in _seen_pipelines:
+    if record.pipeline_id.int not in _seen_pipelines:
         raise _no_pipeline()
     status = _LABELS.get(record.status)
     if status is None:
@@ -203,53 +168,25 @@ def _facts(record: RunRecord) -> tuple[Any, ...]:
     )
 
 
-def _write(batch: _Batch) -> None:
-    """Write a batch piece by piece; when the database refuses one after all, all of it again, in halves."""
+def _write(batch: _Batch, staged: list[_Staged]) -> None:
+    """Write what is staged, all at once; when the database refuses it after all, again, in halves."""
     statement = batch.statement
     if statement == run_upsert.UPSERT and _driver_connection().info.server_version >= run_upsert.MERGE_SINCE_VERSION:
         statement = run_upsert.MERGE
-    pieces = _pieces(batch)
     try:
-        _stream(batch, pieces, statement)
+        _copy_and_merge(batch, staged, statement)
     except _BAD_ROW:
         # Nearly never, so no savepoint was taken; a run that somebody else inserted meanwhile is a reason too.
         db.session.rollback()
         batch.created = batch.written = 0
-        for _ in pieces:
-            pass  # what is not checked yet
-        _write_in_halves(batch, batch.staged)
-
-
-def _stream(batch: _Batch, pieces: Iterator[_Piece], statement: str) -> None:
-    connection = _driver_connection()
-    with connection.cursor() as cursor:
-        cursor.execute(run_upsert.PREPARE_STAGE)
-        piece = next(pieces, None)
-        while piece is not None:
-            _copy(cursor, piece.rows)
-            with connection.pipeline() as pipeline:
-                cursor.execute(statement, (piece.first,), prepare=True)
-                pipeline.sync()
-                # The server merges this piece while the next one is checked here.
-                following = next(pieces, None)
-            batch.count(cursor.fetchone())
-            for number in range(piece.first + 1, piece.last + 1):
-                batch.count(cursor.execute(statement, (number,), prepare=True).fetchone())
-            piece = following
+        _write_in_halves(batch, staged)
 
 
 def _write_in_halves(batch: _Batch, staged: list[_Staged]) -> None:
     """Halve until the record at fault stands alone."""
-    if not staged:
-        return
     try:
-        with db.session.begin_nested(), _driver_connection().cursor() as cursor:
-            cursor.execute(run_upsert.PREPARE_STAGE)
-            _copy(cursor, staged)
-            counts = [
-                cursor.execute(batch.statement, (number,), prepare=True).fetchone()
-                for number in sorted({row[0] for _, row in staged})
-            ]
+        with db.session.begin_nested():
+            _copy_and_merge(batch, staged, batch.statement)
     except _BAD_ROW as err:
         if len(staged) > 1:
             middle = len(staged) // 2
@@ -259,16 +196,6 @@ def _write_in_halves(batch: _Batch, staged: list[_Staged]) -> None:
             batch.reject(staged[0][0], _no_pipeline())
         else:
             batch.reject(staged[0][0], BadValue("record", f"the database refused it ({type(err).__name__})"))
-        return
-    for pair in counts:
-        batch.count(pair)
-
-
-def _copy(cursor: psycopg.Cursor[Any], staged: list[_Staged]) -> None:
-    with cursor.copy(run_upsert.COPY_STAGE) as copy:
-        copy.set_types(_COLUMN_TYPES)
-        for _, row in staged:
-            copy.write_row(row)
 
 
 def _driver_connection() -> psycopg.Connection[Any]:
@@ -276,3 +203,22 @@ def _driver_connection() -> psycopg.Connection[Any]:
     connection = db.session.connection().connection.driver_connection
     assert isinstance(connection, psycopg.Connection)  # noqa: S101 - tells the type checker what the driver is
     return connection
+
+
+def _copy_and_merge(batch: _Batch, staged: list[_Staged], statement: str) -> None:
+    created = written = last_round = 0
+    with _driver_connection().cursor() as cursor:
+        cursor.execute(run_upsert.PREPARE_STAGE)
+        with cursor.copy(run_upsert.COPY_STAGE) as copy:
+            copy.set_types(_COLUMN_TYPES)
+            for _, row in staged:
+                copy.write_row(row)
+                last_round = max(last_round, row[0])
+        for number in range(last_round + 1):
+            cursor.execute(statement, (number,), prepare=True)
+            counts = cursor.fetchone()
+            assert counts is not None  # noqa: S101 - a query of aggregates has one row
+            written += counts[0]
+            created += counts[1]
+    batch.written += written
+    batch.created += created
