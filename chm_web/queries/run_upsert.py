@@ -108,14 +108,19 @@ def _merge(t: str, e: str) -> tuple[dict[str, str], str]:
     stale = f"coalesce({t}.attempt_at > {_last(e)}, false)"
     same = _same_attempt(t, e)
     result = {name: f"CASE WHEN {rerun} THEN {e}.{name} ELSE {same[name]} END" for name in FACTS}
-    # jsonb calls 1 and 1.0 equal, but the merge orders payloads by their text: compare what is ordered.
-    differs = " OR ".join(
-        f"({result[name]})::text IS DISTINCT FROM {t}.{name}::text"
-        if name == "payload"
-        else f"({result[name]}) IS DISTINCT FROM {t}.{name}"
-        for name in FACTS
-    )
-    return result, f"({rerun} OR NOT {stale}) AND ({differs})"
+    differs = " OR ".join(f"({_as_compared(name, result[name])}) IS DISTINCT FROM {_of(t, name)}" for name in FACTS)
+    # A replay says what the row says already: one plain look at each field, and the rule itself is not asked.
+    says_more = " OR ".join(f"{_of(e, name)} IS DISTINCT FROM {_of(t, name)}" for name in FACTS)
+    return result, f"({says_more}) AND ({rerun} OR NOT {stale}) AND ({differs})"
+
+
+def _of(x: str, name: str) -> str:
+    return _as_compared(name, f"{x}.{name}")
+
+
+def _as_compared(name: str, expression: str) -> str:
+    """What two values of a field are compared by: jsonb calls 1 and 1.0 equal, but payloads merge by their text."""
+    return f"({expression})::text" if name == "payload" else expression
 
 
 def _insert(*, keep: str, on_conflict: str) -> str:

@@ -15,3 +15,17 @@ STATUS_COUNTS = text("""
     GROUP BY r.status
 """)
 """Runs of a client in a window of event time, by status."""
+
+LATEST_BY_PIPELINE = text(f"""
+    SELECT p.id AS pipeline_id, p.name AS pipeline_name, p.platform,
+        latest.status AS latest_status, latest.event_at AS latest_run_at
+    FROM pipelines p
+    LEFT JOIN LATERAL (
+        SELECT r.status, r.event_at FROM runs r
+        WHERE r.pipeline_id = p.id
+        ORDER BY {LATEST_ORDER} LIMIT 1
+    ) latest ON true
+    WHERE p.client_id = :client_id
+    ORDER BY lower(p.name), p.id
+""")
+"""The latest run of each pipeline of a client, by the pipelines' names. One index descent a pipeline."""
