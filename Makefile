@@ -20,12 +20,13 @@ help:
 
 $(STAMP): $(LOCKS) pyproject.toml package-lock.json requirements-node.txt chm_web/assets.py
 	@test -n "$(PYTHON)" || { echo "CHM needs Python 3.11, 3.12 or 3.13; none is on PATH." >&2; exit 1; }
+	@test -x $(BIN)/python || echo "Building .venv: about a minute, once."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
 		{ echo "Making .venv failed. On Debian and Ubuntu: apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-node.txt
-	$(BIN)/python -m chm_web.assets
+	@$(BIN)/python -m chm_web.assets
 	@touch $@
 
 setup: $(STAMP)

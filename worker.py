@@ -1,9 +1,15 @@
 """An RQ worker inside the app context: ``python worker.py``."""
 
+import sys
+
 from chm_web import create_app
+from chm_web.config import ConfigError
 from chm_web.ingestion.queue import run_worker
 
 if __name__ == "__main__":
-    app = create_app()
+    try:
+        app = create_app()
+    except ConfigError as err:
+        sys.exit(f"CHM cannot start: {err}")
     with app.app_context():
         run_worker()

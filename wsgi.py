@@ -1,5 +1,11 @@
 """The WSGI entry point: ``gunicorn wsgi:app``."""
 
-from chm_web import create_app
+import sys
 
-app = create_app()
+from chm_web import create_app
+from chm_web.config import ConfigError
+
+try:
+    app = create_app()
+except ConfigError as err:
+    sys.exit(f"CHM cannot start: {err}")

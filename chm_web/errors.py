@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import NotFound as NotFoundPage
 
 from chm_web.extensions import db
 from chm_web.services.exceptions import (
@@ -89,7 +90,7 @@ def _on_http_exception(err: HTTPException) -> ResponseReturnValue:
     messages = getattr(err, "data", {}).get("messages")
     details = tuple(_issues(messages)) if messages else ()
     message = "The request is not valid." if details else (err.description or "")
-    if status == 404 and not isinstance(err.description, str):
+    if status == 404 and err.description == NotFoundPage.description:
         message = "There is nothing at this address."
     response = render_error(status, message, details)
     for name, value in err.get_headers(request.environ):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
+import click
 from flask import Flask
-from flask.cli import FlaskGroup, NoAppException
+from flask.cli import AppGroup, FlaskGroup, NoAppException
+from flask_migrate.cli import db  # type: ignore[import-not-found]  # the stubs leave it out
 
 from chm_web import create_app
 from chm_web.commands.bench import bench
@@ -20,12 +24,29 @@ def _create_app() -> Flask:
         raise NoAppException(str(err)) from err
 
 
+class _Cli(FlaskGroup):
+    """Flask's group, with every command known beforehand: help needs no configuration."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands."""
+        return sorted(self.commands)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Give a command; the app is made when the command needs it, and then says itself what it lacks."""
+        return AppGroup.get_command(self, ctx, name)
+
+
 # No .env file is read: what a service runs with stands in its own environment.
-cli = FlaskGroup(name="chm", help="CHM: client health monitoring.", create_app=_create_app, load_dotenv=False)
-cli.add_command(bench)
-cli.add_command(demo)
-cli.add_command(ingest)
-cli.add_command(worker)
+cli = _Cli(
+    name="chm",
+    help="CHM: client health monitoring.",
+    create_app=_create_app,
+    load_dotenv=False,
+    add_version_option=False,
+)
+for _command in (bench, db, demo, ingest, worker):
+    cli.add_command(_command)
+click.version_option(version("chm"), prog_name="CHM")(cli)
 
 
 def main() -> None:

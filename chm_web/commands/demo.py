@@ -71,7 +71,7 @@ class _Demo:
     show_default=True,
     help="Where the demo keeps everything.",
 )
-@click.option("--password", help="Reserved for sign-in; accepted and not used yet.")
+@click.option("--password", hidden=True)  # for sign-in, which is not there yet
 @click.option("--once", is_flag=True, help="Ingest, print a health summary, and end.")
 def demo(host: str, port: int | None, data_dir: Path, password: str | None, once: bool) -> None:
     """Run CHM on embedded PostgreSQL and Redis, with a partner's API to ingest from.
@@ -107,6 +107,7 @@ def _on_stop(signum: int, frame: FrameType | None) -> None:
 def _run(stack: ExitStack, console: Console, *, host: str, port: int | None, data_dir: Path, once: bool) -> None:
     # Before anything is started: a port that is taken shall not cost half a minute.
     port = port if once else _choose_port(host, port)
+    _check_data_dir(data_dir)
     started = time.monotonic()
     with console.status("Starting PostgreSQL and Redis ..."):
         environ = _services(stack, data_dir)
@@ -141,6 +142,12 @@ def _run(stack: ExitStack, console: Console, *, host: str, port: int | None, dat
         console.print(f"\n  [bold]http://{_in_url(host)}:{port}/[/bold]\n")
         console.print("No sign-in yet: anyone who reaches this address may use it. Ctrl-C stops everything.")
         _keep_ingesting(app, console, [worker, web])
+
+
+def _check_data_dir(data_dir: Path) -> None:
+    """Refuse a directory that holds something else than a demo's data."""
+    if data_dir.exists() and any(data_dir.iterdir()) and not (data_dir / "lock").exists():
+        raise ProcessError(f"{data_dir} holds other things. Choose an empty or a new directory with --data-dir.")
 
 
 def _services(stack: ExitStack, data_dir: Path) -> dict[str, str]:

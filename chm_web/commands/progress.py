@@ -71,6 +71,8 @@ def print_health(console: Console) -> None:
     summary = Text("Health of ").append(f"{tally.total} pipelines: ")
     for number, (health, count) in enumerate(tally.counts.items()):
         summary.append(", " if number else "").append(f"{count} {health.value.replace('_', ' ')}", _COLOURS[health])
+    if tally.running_now:
+        summary.append(f" ({tally.running_now} of them running something now)")
     console.print(summary)
     troubled = list_fleet_health(now=now, health=[Health.FAILING, Health.LATE], limit=SHOWN)
     for item in troubled:
