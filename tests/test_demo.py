@@ -150,6 +150,14 @@ def test_a_port_that_is_taken_is_said_at_once(data_dir: Path) -> None:
     assert f"Cannot serve on 127.0.0.1, port {port}: Address already in use. Choose another" in result.stderr
 
 
+def test_a_directory_with_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    result = once(tmp_path, "--once")
+    assert result.returncode == 1
+    assert "holds other things" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
 def test_a_data_directory_in_use_is_said(data_dir: Path, served: tuple[subprocess.Popen[bytes], str]) -> None:
     result = once(data_dir, "--once")
     assert result.returncode == 1
