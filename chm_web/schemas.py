@@ -9,11 +9,23 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from chm_web.ingestion.progress import JobState
-from chm_web.models import EXTERNAL_ID_MAX_LENGTH, Environment, PipelineType, Platform, RunStatus
+from chm_web.models import (
+    EXTERNAL_ID_MAX_LENGTH,
+    Channel,
+    Environment,
+    PipelineType,
+    Platform,
+    RuleType,
+    RunStatus,
+)
 from chm_web.services.run_values import MAX_BIGINT, MAX_TIME, MIN_TIME
 
 NAME_MAX_LENGTH = 200
 TEXT_MAX_LENGTH = 10_000
+# Of a destination, which is indexed: a row of the index holds 2.7 kB, and a character may take four bytes.
+DESTINATION_MAX_LENGTH = 500
+MAX_BATCH = 1000
+MAX_INTEGER = 2**31 - 1
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -93,7 +105,7 @@ class PipelineSchema(Timestamps):
         strict=True,
         load_default=None,
         allow_none=True,
-        validate=validate.Range(1, 2**31 - 1),
+        validate=validate.Range(1, MAX_INTEGER),
         metadata={"description": "How often a success is expected; makes the pipeline late when it stays out."},
     )
 
@@ -131,6 +143,108 @@ class RunSchema(Timestamps):
             raise ValidationError("A running run has no finished_at.", "finished_at")
         if started is not None and finished is not None and finished < started:
             raise ValidationError("Must not be before started_at.", "finished_at")
+
+
+class RunReportSchema(RunSchema):
+    """What is reported of a run that the address names."""
+
+    class Meta:
+        """All of a run but its name."""
+
+        exclude = ("external_run_id",)
+
+
+class BatchRunSchema(RunSchema):
+    """One run of a batch, of any pipeline."""
+
+    pipeline_id = fields.UUID(required=True)
+    external_run_id = _external_id(required=True, metadata={"description": "The platform's id of the run."})
+
+
+class _Unchecked(fields.Nested):
+    """Described as what it nests, but taken as it comes: each one is checked by itself later."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return value
+
+
+class RunBatchSchema(Schema):
+    """Runs of any pipelines. A bad one is rejected by itself and never costs the others."""
+
+    runs = fields.List(_Unchecked(BatchRunSchema), required=True, validate=validate.Length(max=MAX_BATCH))
+
+
+class RunRejectionSchema(Schema):
+    """Why one run of a batch was not taken."""
+
+    index = fields.Integer(metadata={"description": "Its place in the batch, from 0."})
+    external_run_id = fields.String(allow_none=True)
+    field = fields.String()
+    issue = fields.String()
+
+
+class RecordResultSchema(Schema):
+    """What became of a batch."""
+
+    created = fields.Integer()
+    updated = fields.Integer()
+    unchanged = fields.Integer()
+    rejected = fields.List(fields.Nested(RunRejectionSchema))
+
+
+class LatestOfPipelineSchema(Schema):
+    """The latest run of a pipeline, in short."""
+
+    pipeline_id = fields.UUID()
+    pipeline_name = fields.String()
+    platform = fields.Enum(Platform, by_value=True)
+    latest_status = fields.Enum(RunStatus, by_value=True, allow_none=True)
+    latest_run_at = UtcTime(allow_none=True, metadata={"description": "Its event time; null without a run."})
+
+
+class RunSummarySchema(Schema):
+    """A client's runs in a window of event time, and the latest run of each of its pipelines."""
+
+    client_id = fields.UUID()
+    since = UtcTime(metadata={"description": "Inclusive."})
+    until = UtcTime(metadata={"description": "Exclusive."})
+    status_counts = fields.Nested(
+        Schema.from_dict({status.value: fields.Integer(required=True) for status in RunStatus}, name="StatusCounts")
+    )
+    latest_by_pipeline = fields.List(fields.Nested(LatestOfPipelineSchema))
+
+
+def _window_number(description: str) -> fields.Integer:
+    return fields.Integer(
+        strict=True,
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(1, MAX_INTEGER),
+        metadata={"description": f"{description} Required for failures_in_window."},
+    )
+
+
+class AlertRuleSchema(Timestamps):
+    """When to tell whom. The scope is the pipeline when there is one, else the client."""
+
+    id = fields.UUID(dump_only=True)
+    client_id = fields.UUID(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "The client watched; beside a pipeline it only says whose that is."},
+    )
+    pipeline_id = fields.UUID(load_default=None, allow_none=True, metadata={"description": "The pipeline watched."})
+    rule_type = fields.Enum(RuleType, by_value=True, required=True)
+    threshold = _window_number("How many failures.")
+    window_minutes = _window_number("Within how many minutes.")
+    channel = fields.Enum(Channel, by_value=True, required=True)
+    destination = Text(
+        strip=True,
+        required=True,
+        validate=validate.Length(1, DESTINATION_MAX_LENGTH),
+        metadata={"description": "A Slack channel, user or webhook; an address; or a URL, as the channel asks."},
+    )
+    is_enabled = fields.Boolean(load_default=True)
 
 
 class SyncSchema(Schema):

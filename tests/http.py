@@ -17,10 +17,22 @@ class ApiClient:
 
     client: FlaskClient
 
-    def get(self, path: str, **query: Any) -> TestResponse:
+    def get(self, path: str, *, headers: Any = None, **query: Any) -> TestResponse:
         """GET with query parameters."""
-        return self.client.get(PREFIX + path, query_string=query)
+        return self.client.get(PREFIX + path, query_string=query, headers=headers)
 
     def post(self, path: str, json: Any = None, **kwargs: Any) -> TestResponse:
         """POST a JSON body."""
         return self.client.post(PREFIX + path, json=json, **kwargs)
+
+    def put(self, path: str, json: Any = None, **kwargs: Any) -> TestResponse:
+        """PUT a JSON body."""
+        return self.client.put(PREFIX + path, json=json, **kwargs)
+
+    def patch(self, path: str, json: Any = None, **kwargs: Any) -> TestResponse:
+        """PATCH with a JSON body."""
+        return self.client.patch(PREFIX + path, json=json, **kwargs)
+
+    def delete(self, path: str, **kwargs: Any) -> TestResponse:
+        """DELETE."""
+        return self.client.delete(PREFIX + path, **kwargs)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from flask import Flask
 from flask_smorest import Api
 
-from chm_web.api import clients, ingestion, pipelines, runs
-from chm_web.api.base import ErrorSchema
+from chm_web.api import alert_rules, clients, ingestion, pipelines, runs
+from chm_web.api.base import ErrorSchema, ExternalId
 from chm_web.extensions import csrf
 
 PREFIX = "/api/v1"
@@ -28,8 +28,11 @@ def init_app(app: Flask) -> None:
         OPENAPI_URL_PREFIX=PREFIX,
         OPENAPI_JSON_PATH="openapi.json",
     )
+    app.url_map.converters["external_id"] = ExternalId
+    # An external id may begin with a slash or hold several in a row.
+    app.url_map.merge_slashes = False
     api = _Api(app)
-    for module in (clients, pipelines, runs, ingestion):
+    for module in (clients, pipelines, runs, alert_rules, ingestion):
         api.register_blueprint(module.blueprint, url_prefix=PREFIX)
         # No cookie authorises anything here, and ApiBlueprint refuses what a foreign page could still send.
         csrf.exempt(module.blueprint)

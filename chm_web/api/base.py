@@ -1,20 +1,29 @@
-"""What the API's modules share: the parser that answers 400, the error envelope, the parameters of lists."""
+"""What the API's modules share: the parser that answers 400, the error envelope, versions, the parameters of lists."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
 import flask
 from flask_smorest import Blueprint
-from marshmallow import RAISE, Schema, fields, validate
+from marshmallow import RAISE, Schema, ValidationError, fields, missing, validate
 from webargs.flaskparser import FlaskParser, abort
+from werkzeug.http import parse_etags
+from werkzeug.routing import BaseConverter
 
 from chm_web.schemas import Text
+from chm_web.services.versions import Versioned, version_of
 
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+ETAG = {"ETag": {"description": "The version of what is shown, for If-Match.", "schema": {"type": "string"}}}
+"""How the header is described in the document."""
+
+V = TypeVar("V", bound=Versioned)
 
 
 class ErrorDetailSchema(Schema):
@@ -65,6 +74,7 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.before_request(_refuse_foreign_bodies)
+        self.after_request(_leave_out_what_is_known)
 
 
 def _refuse_foreign_bodies() -> None:
@@ -77,6 +87,60 @@ def _refuse_foreign_bodies() -> None:
     has_body = bool(request.content_length) or "Transfer-Encoding" in request.headers
     if (has_body or request.content_type) and request.mimetype != "application/json":
         flask.abort(415, "Send the body as application/json.")
+
+
+def _leave_out_what_is_known(response: flask.Response) -> flask.Response:
+    """Answer 304 without a body to a reader who has this version already."""
+    request = flask.request
+    etag, _ = response.get_etag()
+    if request.method in ("GET", "HEAD") and etag is not None and request.if_none_match.contains_weak(etag):
+        response.status_code = 304
+    return response
+
+
+def tagged(thing: V) -> tuple[V, dict[str, str]]:
+    """Give a thing to answer with, and its version as the ETag."""
+    return thing, {"ETag": f'"{version_of(thing)}"'}
+
+
+class _SeenVersion(fields.String):
+    """An If-Match header, as the version that a service compares; None for any."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        tags = parse_etags(super()._deserialize(value, *args, **kwargs))
+        if tags.star_tag:
+            return None
+        versions = [tag for tag in tags.as_set() if tag]
+        if len(versions) > 1:
+            raise ValidationError("Name one version, or * for any.")
+        # A weak one is none that a change may rest on: no version is empty.
+        return versions[0] if versions else ""
+
+
+class IfMatch(Schema):
+    """The header by which a change applies only to the version that its sender saw."""
+
+    if_version = _SeenVersion(
+        data_key="If-Match",
+        load_default=None,
+        metadata={"description": "The ETag that was seen: 412 when the thing has changed since. `*` for any."},
+    )
+
+
+def patch_schema(whole: type[Schema]) -> Schema:
+    """Make the schema of a change to a ``whole`` thing: the same rules for what is sent, nothing filled in."""
+    name = whole.__name__.removesuffix("Schema") + "PatchSchema"
+    schema: Schema = type(name, (whole,), {"__doc__": "What to change; the rest stays as it is."})(partial=True)
+    for field in schema.fields.values():
+        field.load_default = missing
+    return schema
+
+
+class ExternalId(BaseConverter):
+    """A platform's id as the end of a path: any characters, a slash too, wherever it stands."""
+
+    regex = "(?s:.+?)"
+    part_isolating = False
 
 
 class NoQuery(Schema):
@@ -101,8 +165,9 @@ class SearchQuery(PageQuery):
     q = Text(load_default=None, metadata={"description": "Only names that contain this, ignoring case."})
 
 
+@cache
 def page_schema(item: type[Schema]) -> type[Schema]:
-    """Make the schema of a page of ``item``."""
+    """Give the schema of a page of ``item``: one and the same for every list of them, as the document names it once."""
     name = item.__name__.removesuffix("Schema") + "Page"
     members: dict[str, fields.Field[Any]] = {
         "items": fields.List(fields.Nested(item), required=True),

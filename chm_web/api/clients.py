@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from chm_web.api.base import ApiBlueprint, ErrorSchema, NoQuery, SearchQuery, page_schema
+from chm_web.api.base import (
+    ETAG,
+    ApiBlueprint,
+    ErrorSchema,
+    IfMatch,
+    NoQuery,
+    SearchQuery,
+    page_schema,
+    patch_schema,
+    tagged,
+)
 from chm_web.models import Client
 from chm_web.schemas import ClientSchema
 from chm_web.services import clients
@@ -25,17 +35,42 @@ def list_clients(query: dict[str, Any]) -> Page[Client]:
 @blueprint.route("/clients", methods=["POST"])
 @blueprint.arguments(ClientSchema)
 @blueprint.arguments(NoQuery, location="query")
-@blueprint.response(201, ClientSchema)
+@blueprint.response(201, ClientSchema, headers=ETAG)
 @blueprint.alt_response(409, schema=ErrorSchema, description="The name is taken.")
-def create_client(body: dict[str, Any], query: dict[str, Any]) -> Client:
+def create_client(body: dict[str, Any], query: dict[str, Any]) -> tuple[Client, dict[str, str]]:
     """Create a client."""
-    return clients.create_client(**body)
+    return tagged(clients.create_client(**body))
 
 
 @blueprint.route("/clients/<uuid:client_id>", methods=["GET"])
 @blueprint.arguments(NoQuery, location="query")
-@blueprint.response(200, ClientSchema)
+@blueprint.response(200, ClientSchema, headers=ETAG)
+@blueprint.alt_response(304, description="The version that If-None-Match names is still the latest.")
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such client.")
-def get_client(query: dict[str, Any], client_id: UUID) -> Client:
+def get_client(query: dict[str, Any], client_id: UUID) -> tuple[Client, dict[str, str]]:
     """Give one client."""
-    return clients.get_client(client_id=client_id)
+    return tagged(clients.get_client(client_id=client_id))
+
+
+@blueprint.route("/clients/<uuid:client_id>", methods=["PATCH"])
+@blueprint.arguments(patch_schema(ClientSchema))
+@blueprint.arguments(NoQuery, location="query")
+@blueprint.arguments(IfMatch, location="headers")
+@blueprint.response(200, ClientSchema, headers=ETAG)
+@blueprint.alt_response(404, schema=ErrorSchema, description="There is no such client.")
+@blueprint.alt_response(409, schema=ErrorSchema, description="The name is taken.")
+@blueprint.alt_response(412, schema=ErrorSchema, description="The client is not at the version of If-Match any more.")
+def update_client(
+    body: dict[str, Any], query: dict[str, Any], seen: dict[str, Any], client_id: UUID
+) -> tuple[Client, dict[str, str]]:
+    """Change a client: the fields that are sent, and no others."""
+    return tagged(clients.update_client(client_id=client_id, changes=body, **seen))
+
+
+@blueprint.route("/clients/<uuid:client_id>", methods=["DELETE"])
+@blueprint.arguments(NoQuery, location="query")
+@blueprint.response(204)
+@blueprint.alt_response(404, schema=ErrorSchema, description="There is no such client.")
+def disable_client(query: dict[str, Any], client_id: UUID) -> None:
+    """Disable a client. Its history stays readable; doing it twice is fine."""
+    clients.disable_client(client_id=client_id)

@@ -1,28 +1,51 @@
-"""``/pipelines/{id}/runs``."""
+"""``/pipelines/{id}/runs`` and ``/runs``."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from marshmallow import fields, validate
+from marshmallow import Schema, ValidationError, fields, validate
 
-from chm_web.api.base import ApiBlueprint, ErrorSchema, NoQuery, PageQuery, page_schema
+from chm_web.api.base import ETAG, ApiBlueprint, ErrorSchema, NoQuery, PageQuery, page_schema, tagged
 from chm_web.models import Run, RunStatus
-from chm_web.schemas import RunSchema, UtcTime
+from chm_web.schemas import (
+    BatchRunSchema,
+    RecordResultSchema,
+    RunBatchSchema,
+    RunReportSchema,
+    RunSchema,
+    RunSummarySchema,
+    UtcTime,
+)
 from chm_web.services import runs
 from chm_web.services.paging import Page
-from chm_web.services.runs import RunRecord
+from chm_web.services.runs import RecordResult, Rejection, RunRecord, RunSummary
 
 blueprint = ApiBlueprint("api_runs", __name__, description="Runs")
 
 
-class RunQuery(PageQuery):
-    """The parameters of a list of a pipeline's runs. The window is on event time."""
+class WindowQuery(Schema):
+    """A window of event time."""
 
-    status = fields.Enum(RunStatus, by_value=True, load_default=None)
     since = UtcTime(load_default=None, metadata={"description": "Inclusive."})
     until = UtcTime(load_default=None, metadata={"description": "Exclusive."})
+
+
+class FleetRunQuery(PageQuery, WindowQuery):
+    """The parameters of a list of runs of any pipelines."""
+
+    client_id = fields.UUID(load_default=None)
+    pipeline_id = fields.UUID(load_default=None)
+    status = fields.Enum(RunStatus, by_value=True, load_default=None)
+
+
+class RunQuery(PageQuery, WindowQuery):
+    """The parameters of a list of a pipeline's runs."""
+
+    status = fields.Enum(RunStatus, by_value=True, load_default=None)
     order = fields.String(load_default="desc", validate=validate.OneOf(["desc", "asc"]))
 
 
@@ -38,19 +61,102 @@ def list_runs(query: dict[str, Any], pipeline_id: UUID) -> Page[Run]:
 @blueprint.route("/pipelines/<uuid:pipeline_id>/runs", methods=["POST"])
 @blueprint.arguments(RunSchema)
 @blueprint.arguments(NoQuery, location="query")
-@blueprint.response(201, RunSchema)
+@blueprint.response(201, RunSchema, headers=ETAG)
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such pipeline.")
 @blueprint.alt_response(409, schema=ErrorSchema, description="The pipeline has this run already.")
-def create_run(body: dict[str, Any], query: dict[str, Any], pipeline_id: UUID) -> Run:
+def create_run(body: dict[str, Any], query: dict[str, Any], pipeline_id: UUID) -> tuple[Run, dict[str, str]]:
     """Record a run by hand."""
     external_run_id = body.pop("external_run_id") or f"manual-{uuid4()}"
-    return runs.create_run(record=RunRecord(pipeline_id=pipeline_id, external_run_id=external_run_id, **body))
+    return tagged(runs.create_run(record=RunRecord(pipeline_id=pipeline_id, external_run_id=external_run_id, **body)))
 
 
 @blueprint.route("/pipelines/<uuid:pipeline_id>/runs/latest", methods=["GET"])
 @blueprint.arguments(NoQuery, location="query")
-@blueprint.response(200, RunSchema)
+@blueprint.response(200, RunSchema, headers=ETAG)
+@blueprint.alt_response(304, description="The version that If-None-Match names is still the latest.")
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such pipeline, or it has no run.")
-def get_latest_run(query: dict[str, Any], pipeline_id: UUID) -> Run:
+def get_latest_run(query: dict[str, Any], pipeline_id: UUID) -> tuple[Run, dict[str, str]]:
     """Give the latest run of a pipeline: the one that started last, finished or not."""
-    return runs.get_latest_run(pipeline_id=pipeline_id)
+    return tagged(runs.get_latest_run(pipeline_id=pipeline_id))
+
+
+@blueprint.route("/pipelines/<uuid:pipeline_id>/runs/<external_id:external_run_id>", methods=["GET"])
+@blueprint.arguments(NoQuery, location="query")
+@blueprint.response(200, RunSchema, headers=ETAG)
+@blueprint.alt_response(304, description="The version that If-None-Match names is still the latest.")
+@blueprint.alt_response(404, schema=ErrorSchema, description="There is no such pipeline, or it has no such run.")
+def get_pipeline_run(query: dict[str, Any], pipeline_id: UUID, external_run_id: str) -> tuple[Run, dict[str, str]]:
+    """Give a run by the platform's id, percent-encoded. One that is called `latest` is reached by its own id."""
+    return tagged(runs.get_pipeline_run(pipeline_id=pipeline_id, external_run_id=external_run_id))
+
+
+@blueprint.route("/pipelines/<uuid:pipeline_id>/runs/<external_id:external_run_id>", methods=["PUT"])
+@blueprint.arguments(RunReportSchema)
+@blueprint.arguments(NoQuery, location="query")
+@blueprint.response(200, RunSchema, headers=ETAG, description="The run was known; it stands as shown.")
+@blueprint.alt_response(201, schema=RunSchema, headers=ETAG, success=True, description="The run is new.")
+@blueprint.alt_response(404, schema=ErrorSchema, description="There is no such pipeline.")
+def report_run(
+    body: dict[str, Any], query: dict[str, Any], pipeline_id: UUID, external_run_id: str
+) -> tuple[Run, int, dict[str, str]]:
+    """Report a run, as often as you like: reports of one run are merged, and a repeated one changes nothing."""
+    record = RunRecord(pipeline_id=pipeline_id, external_run_id=external_run_id, **body)
+    run, created = runs.report_run(record=record)
+    shown, headers = tagged(run)
+    return shown, 201 if created else 200, headers
+
+
+@blueprint.route("/clients/<uuid:client_id>/runs/summary", methods=["GET"])
+@blueprint.arguments(WindowQuery, location="query")
+@blueprint.response(200, RunSummarySchema)
+@blueprint.alt_response(404, schema=ErrorSchema, description="There is no such client.")
+def summarize_client_runs(query: dict[str, Any], client_id: UUID) -> RunSummary:
+    """Sum up a client's runs: by default those of the last 30 days. Disabled pipelines are included."""
+    return runs.summarize_client_runs(client_id=client_id, now=datetime.now(UTC), **query)
+
+
+@blueprint.route("/runs", methods=["GET"])
+@blueprint.arguments(FleetRunQuery, location="query")
+@blueprint.response(200, page_schema(RunSchema))
+def list_fleet_runs(query: dict[str, Any]) -> Page[Run]:
+    """List the runs of all pipelines, the newest by event time first."""
+    return runs.list_runs(**query)
+
+
+@blueprint.route("/runs/<uuid:run_id>", methods=["GET"])
+@blueprint.arguments(NoQuery, location="query")
+@blueprint.response(200, RunSchema, headers=ETAG)
+@blueprint.alt_response(304, description="The version that If-None-Match names is still the latest.")
+@blueprint.alt_response(404, schema=ErrorSchema, description="There is no such run.")
+def get_run(query: dict[str, Any], run_id: UUID) -> tuple[Run, dict[str, str]]:
+    """Give one run."""
+    return tagged(runs.get_run(run_id=run_id))
+
+
+@blueprint.route("/runs/batch", methods=["POST"])
+@blueprint.arguments(RunBatchSchema)
+@blueprint.arguments(NoQuery, location="query")
+@blueprint.response(200, RecordResultSchema)
+def record_batch(body: dict[str, Any], query: dict[str, Any]) -> RecordResult:
+    """Report up to 1,000 runs of any pipelines, by the same rule as one. A bad one never costs the others."""
+    records, rejected = _checked(body["runs"])
+    result = runs.record_runs(records=records.values())
+    places = list(records)
+    rejected += [replace(each, index=places[each.index]) for each in result.rejected]
+    return replace(result, rejected=tuple(sorted(rejected, key=lambda each: each.index)))
+
+
+def _checked(items: list[Any]) -> tuple[dict[int, RunRecord], list[Rejection]]:
+    """Check each item by itself: the good ones by their places, and why the others are none."""
+    schema = BatchRunSchema()
+    records: dict[int, RunRecord] = {}
+    rejected = []
+    for index, item in enumerate(items):
+        try:
+            records[index] = RunRecord(**schema.load(item))
+        except ValidationError as err:
+            field, found = next(iter(err.messages_dict.items()))
+            name = item.get("external_run_id") if isinstance(item, dict) else None
+            shown = name[:200] if isinstance(name, str) else None
+            rejected.append(Rejection(index, None, shown, "body" if field == "_schema" else field, found[0]))
+    return records, rejected

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
 from chm_web.extensions import db
@@ -17,6 +18,22 @@ from chm_web.services.exceptions import FieldIssue, Invalid, NotFound
 from chm_web.services.paging import Page, keyset_page
 from chm_web.services.pipelines import get_pipeline
 from chm_web.services.versions import check_version
+
+_DESTINATIONS = {
+    Channel.SLACK: (
+        re.compile(r"[#@][^\s#@]+|https://hooks\.[^\s/?#@]+/\S+"),
+        "For slack, name a #channel, a @user or an https URL of an incoming webhook.",
+    ),
+    Channel.EMAIL: (
+        re.compile(r"[^\s@]+@[^\s@.]+(\.[^\s@.]+)+"),
+        "For email, give an address such as ops@example.com.",
+    ),
+    Channel.WEBHOOK: (
+        re.compile(r"https?://(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]]+)(:\d+)?([/?#]\S*)?", re.IGNORECASE),
+        "For webhook, give an http or https URL without a user name.",
+    ),
+}
+"""What a channel can deliver to, and how to say it."""
 
 
 def create_alert_rule(
@@ -60,7 +77,7 @@ def get_alert_rule(*, rule_id: UUID) -> AlertRule:
     """
     rule = db.session.get(AlertRule, rule_id)
     if rule is None:
-        raise NotFound(f"There is no alert rule {rule_id}.")
+        raise _no_such_rule(rule_id)
     return rule
 
 
@@ -88,8 +105,11 @@ def delete_alert_rule(*, rule_id: UUID) -> None:
     Raises:
         NotFound: there is no such rule.
     """
-    db.session.delete(get_alert_rule(rule_id=rule_id))
+    # One statement: of two who delete a rule at once, the second is told that there is none.
+    found = db.session.scalar(delete(AlertRule).where(AlertRule.id == rule_id).returning(AlertRule.id))
     db.session.commit()
+    if found is None:
+        raise _no_such_rule(rule_id)
 
 
 def list_alert_rules(
@@ -122,6 +142,10 @@ def list_alert_rules(
     return keyset_page(query, keys=(AlertRule.id,), types=(UUID,), limit=limit, cursor=cursor, kind="alert_rules")
 
 
+def _no_such_rule(rule_id: UUID) -> NotFound:
+    return NotFound(f"There is no alert rule {rule_id}.")
+
+
 def _check(rule: AlertRule) -> None:
     """Say all that is wrong with a rule at once; the database holds the same rules."""
     issues: list[FieldIssue] = []
@@ -131,6 +155,9 @@ def _check(rule: AlertRule) -> None:
         for name in ("threshold", "window_minutes"):
             if getattr(rule, name) is None:
                 issues.append(FieldIssue(name, "Required for failures_in_window."))
+    pattern, expected = _DESTINATIONS[rule.channel]
+    if not pattern.fullmatch(rule.destination):
+        issues.append(FieldIssue("destination", expected))
     issues += _scope_issues(rule)
     if issues:
         db.session.rollback()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.exc import IntegrityError
 
 from chm_web.extensions import db
@@ -134,15 +134,55 @@ def list_client_pipelines(
         Invalid: the cursor is not one of this list's.
     """
     get_client(client_id=client_id)
-    query = select(Pipeline).where(Pipeline.client_id == client_id)
-    if is_active is not None:
-        query = query.where(Pipeline.is_active == is_active)
-    if platform is not None:
-        query = query.where(Pipeline.platform == platform)
-    if q:
-        query = query.where(Pipeline.name.ilike(search_pattern(q), escape="\\"))
+    query = _select_pipelines(q, client_id=client_id, is_active=is_active, platform=platform)
     keys = (func.lower(Pipeline.name), Pipeline.id)
     return keyset_page(query, keys=keys, types=(str, UUID), limit=limit, cursor=cursor, kind="pipelines")
+
+
+def list_pipelines(
+    *,
+    client_id: UUID | None = None,
+    platform: Platform | None = None,
+    pipeline_type: PipelineType | None = None,
+    environment: Environment | None = None,
+    is_active: bool | None = None,
+    q: str | None = None,
+    limit: int = 100,
+    cursor: str | None = None,
+) -> Page[Pipeline]:
+    """List the pipelines of all clients by the client's name and their own, a page at a time.
+
+    Args:
+        client_id: only those of this client.
+        platform: only those on this platform.
+        pipeline_type: only those of this type.
+        environment: only those deployed here.
+        is_active: only enabled (True) or disabled (False) ones, whatever their client is.
+        q: only names that contain this text, ignoring case.
+        limit: pipelines a page.
+        cursor: the ``next_cursor`` of the page before.
+
+    Raises:
+        Invalid: the cursor is not one of this list's.
+    """
+    query = _select_pipelines(
+        q,
+        client_id=client_id,
+        platform=platform,
+        pipeline_type=pipeline_type,
+        environment=environment,
+        is_active=is_active,
+    ).join(Client, Client.id == Pipeline.client_id)
+    keys = (func.lower(Client.name), func.lower(Pipeline.name), Pipeline.id)
+    return keyset_page(query, keys=keys, types=(str, str, UUID), limit=limit, cursor=cursor, kind="pipelines.fleet")
+
+
+def _select_pipelines(q: str | None, **wanted: Any) -> Select[Pipeline]:
+    """Select pipelines whose columns have the ``wanted`` values (None: any) and whose name contains ``q``."""
+    query = select(Pipeline).filter_by(**{name: value for name, value in wanted.items() if value is not None})
+    if q:
+        query = query.where(Pipeline.name.ilike(search_pattern(q), escape="\\"))
+    return query
 
 
 @dataclass(frozen=True, slots=True)

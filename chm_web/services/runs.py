@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, select, text
+from sqlalchemy import ColumnElement, Select, select, text, true, tuple_
+from sqlalchemy.orm import aliased
 
 from chm_web.extensions import db
-from chm_web.models import Run, RunStatus
+from chm_web.models import Pipeline, Platform, Run, RunStatus
 from chm_web.queries import run_upsert
 from chm_web.queries import runs as queries
 from chm_web.services.clients import get_client
@@ -18,21 +20,52 @@ from chm_web.services.exceptions import Conflict, FieldIssue, Invalid, NotFound
 from chm_web.services.paging import Page, decode_cursor, encode_cursor
 from chm_web.services.pipelines import get_pipeline
 from chm_web.services.run_records import RecordResult, Rejection, RunRecord
-from chm_web.services.run_values import clean_external_id
+from chm_web.services.run_values import BadValue, clean_external_id
 from chm_web.services.run_writer import write_records
 
 __all__ = [
+    "LatestOfPipeline",
     "RecordResult",
     "Rejection",
     "RunRecord",
+    "RunSummary",
     "count_client_runs_by_status",
     "create_run",
     "get_latest_run",
+    "get_pipeline_run",
+    "get_run",
     "list_pipeline_runs",
+    "list_runs",
     "record_runs",
+    "report_run",
     "success_share",
+    "summarize_client_runs",
     "summarize_error",
 ]
+
+SUMMARY_WINDOW = timedelta(days=30)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatestOfPipeline:
+    """The latest run of a pipeline: its state and event time, None where it has no run."""
+
+    pipeline_id: UUID
+    pipeline_name: str
+    platform: Platform
+    latest_status: RunStatus | None
+    latest_run_at: datetime | None
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A client's runs in a window of event time, and the latest run of each of its pipelines, by their names."""
+
+    client_id: UUID
+    since: datetime
+    until: datetime
+    status_counts: Mapping[RunStatus, int]
+    latest_by_pipeline: list[LatestOfPipeline]
 
 
 def summarize_error(message: str | None) -> str | None:
@@ -69,15 +102,46 @@ def create_run(*, record: RunRecord, updated_by: str | None = None) -> Run:
         Invalid: a value cannot be stored.
         Conflict: the pipeline has a run with this external id already.
     """
-    get_pipeline(pipeline_id=record.pipeline_id)
-    result = write_records([record], run_upsert.INSERT_NEW, updated_by)
-    if result.rejected:
-        rejection = result.rejected[0]
-        raise Invalid(rejection.reason, (FieldIssue(rejection.field, rejection.issue),))
-    if not result.created:
+    if not _write_one(record, run_upsert.INSERT_NEW, updated_by):
         issue = "This pipeline has a run with this external id already."
         raise Conflict(issue, (FieldIssue("external_run_id", issue),))
     return _get_by_external_id(record.pipeline_id, record.external_run_id)
+
+
+def report_run(*, record: RunRecord, updated_by: str | None = None) -> tuple[Run, bool]:
+    """Write one run by the write rule; idempotent.
+
+    Returns:
+        The run as it stands now, and whether it is new.
+
+    Raises:
+        NotFound: there is no such pipeline.
+        Invalid: a value cannot be stored.
+    """
+    created = _write_one(record, run_upsert.UPSERT, updated_by)
+    return _get_by_external_id(record.pipeline_id, record.external_run_id), created
+
+
+def get_run(*, run_id: UUID) -> Run:
+    """Give one run.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    run = db.session.get(Run, run_id)
+    if run is None:
+        raise NotFound(f"There is no run {run_id}.")
+    return run
+
+
+def get_pipeline_run(*, pipeline_id: UUID, external_run_id: str) -> Run:
+    """Give one run by its id on the platform.
+
+    Raises:
+        NotFound: there is no such pipeline, or it has no such run.
+    """
+    get_pipeline(pipeline_id=pipeline_id)
+    return _get_by_external_id(pipeline_id, external_run_id)
 
 
 def get_latest_run(*, pipeline_id: UUID) -> Run:
@@ -120,16 +184,80 @@ def list_pipeline_runs(
         Invalid: the cursor is not one of this list's, or since is not before until.
     """
     get_pipeline(pipeline_id=pipeline_id)
-    if since is not None and until is not None and since >= until:
-        raise Invalid("The window is empty.", (FieldIssue("since", "Must be before until."),))
-    query = select(Run).where(Run.pipeline_id == pipeline_id)
-    if status is not None:
-        query = query.where(Run.status == status)
-    if since is not None:
-        query = query.where(Run.event_at >= since)
-    if until is not None:
-        query = query.where(Run.event_at < until)
+    query = _select_runs(status, since, until).where(Run.pipeline_id == pipeline_id)
     return _latest_order_page(query, descending=order == "desc", limit=limit, cursor=cursor)
+
+
+def list_runs(
+    *,
+    client_id: UUID | None = None,
+    pipeline_id: UUID | None = None,
+    status: RunStatus | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int = 100,
+    cursor: str | None = None,
+) -> Page[Run]:
+    """List the runs of all pipelines, the newest by event time first, a page at a time.
+
+    Args:
+        client_id: only runs of this client's pipelines.
+        pipeline_id: only runs of this pipeline.
+        status: only runs in this state.
+        since: only runs with an event time from here on.
+        until: only runs with an event time before this.
+        limit: runs a page.
+        cursor: the ``next_cursor`` of the page before.
+
+    Raises:
+        Invalid: the cursor is not one of this list's, or since is not before until.
+    """
+    query = _select_runs(status, since, until)
+    if pipeline_id is not None:
+        query = query.where(Run.pipeline_id == pipeline_id)
+    if cursor is not None:
+        after = decode_cursor(cursor, kind=_FLEET, types=(datetime, UUID))
+        query = query.where(tuple_(Run.event_at, Run.id) < tuple_(*after))
+    query = query.order_by(Run.event_at.desc(), Run.id.desc()).limit(limit + 1)
+    if client_id is not None:
+        query = _of_client(query, client_id).limit(limit + 1)
+    items = list(db.session.scalars(query))
+    if len(items) <= limit:
+        return Page(items, None)
+    last = items[limit - 1]
+    return Page(items[:limit], encode_cursor((last.event_at, last.id), kind=_FLEET))
+
+
+def summarize_client_runs(
+    *, client_id: UUID, now: datetime, since: datetime | None = None, until: datetime | None = None
+) -> RunSummary:
+    """Sum up a client's runs, those of disabled pipelines included.
+
+    Args:
+        client_id: whose runs.
+        now: the moment at which the window ends unless ``until`` says otherwise.
+        since: the start of the window, inclusive; by default 30 days before its end.
+        until: its end, exclusive.
+
+    Raises:
+        NotFound: there is no such client.
+        Invalid: since is not before until.
+    """
+    until = until or now
+    since = since or until - SUMMARY_WINDOW
+    _check_window(since, until)
+    counts = count_client_runs_by_status(client_id=client_id, since=since, until=until)
+    latest = [
+        LatestOfPipeline(
+            pipeline_id=row["pipeline_id"],
+            pipeline_name=row["pipeline_name"],
+            platform=Platform(row["platform"]),
+            latest_status=None if row["latest_status"] is None else RunStatus(row["latest_status"]),
+            latest_run_at=row["latest_run_at"],
+        )
+        for row in db.session.execute(queries.LATEST_BY_PIPELINE, {"client_id": client_id}).mappings()
+    ]
+    return RunSummary(client_id, since, until, counts, latest)
 
 
 def count_client_runs_by_status(*, client_id: UUID, since: datetime, until: datetime) -> dict[RunStatus, int]:
@@ -149,6 +277,36 @@ def success_share(counts: Mapping[RunStatus, int]) -> float | None:
     """Give the share of successes among the runs that succeeded or failed, 0 to 1; None when there are none."""
     decided = counts.get(RunStatus.SUCCESS, 0) + counts.get(RunStatus.FAILED, 0)
     return counts.get(RunStatus.SUCCESS, 0) / decided if decided else None
+
+
+# -- what lists have in common ------------------------------------------------------------------------------------
+
+_FLEET = "runs.fleet"
+
+
+def _check_window(since: datetime | None, until: datetime | None) -> None:
+    if since is not None and until is not None and since >= until:
+        raise Invalid("The window is empty.", (FieldIssue("since", "Must be before until."),))
+
+
+def _select_runs(status: RunStatus | None, since: datetime | None, until: datetime | None) -> Select[Run]:
+    _check_window(since, until)
+    query = select(Run)
+    if status is not None:
+        query = query.where(Run.status == status)
+    if since is not None:
+        query = query.where(Run.event_at >= since)
+    if until is not None:
+        query = query.where(Run.event_at < until)
+    return query
+
+
+def _of_client(newest: Select[Run], client_id: UUID) -> Select[Run]:
+    """Ask each pipeline of a client for its ``newest`` runs: a client with few must not cost a scan of the fleet's."""
+    of_pipeline = newest.where(Run.pipeline_id == Pipeline.id).correlate(Pipeline).lateral()
+    run = aliased(Run, of_pipeline)
+    query = select(run).select_from(Pipeline).join(of_pipeline, true()).where(Pipeline.client_id == client_id)
+    return query.order_by(run.event_at.desc(), run.id.desc())
 
 
 # -- reading a page in the latest-run order -----------------------------------------------------------------------
@@ -198,7 +356,24 @@ def _after(query: Select[Run], key: Sequence[Any], descending: bool) -> list[Sel
     ]
 
 
+def _write_one(record: RunRecord, statement: str, updated_by: str | None) -> bool:
+    """Write one run, and tell whether it is new."""
+    get_pipeline(pipeline_id=record.pipeline_id)
+    result = write_records([record], statement, updated_by)
+    if result.rejected:
+        rejection = result.rejected[0]
+        raise Invalid(rejection.reason, (FieldIssue(rejection.field, rejection.issue),))
+    return bool(result.created)
+
+
 def _get_by_external_id(pipeline_id: UUID, external_run_id: str) -> Run:
-    external_run_id = clean_external_id(external_run_id)
-    query = select(Run).where(Run.pipeline_id == pipeline_id, Run.external_run_id == external_run_id)
-    return db.session.scalars(query.execution_options(populate_existing=True)).one()
+    no_such_run = NotFound("This pipeline has no run with this external id.")
+    try:
+        cleaned = clean_external_id(external_run_id)
+    except BadValue as err:
+        raise no_such_run from err
+    query = select(Run).where(Run.pipeline_id == pipeline_id, Run.external_run_id == cleaned)
+    run = db.session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+    if run is None:
+        raise no_such_run
+    return run

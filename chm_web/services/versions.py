@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 
+from sqlalchemy.exc import InvalidRequestError
+
 from chm_web.extensions import db
 from chm_web.models import AlertRule, Client, Pipeline, Run
-from chm_web.services.exceptions import Stale
+from chm_web.services.exceptions import NotFound, Stale
 
 Versioned = Client | Pipeline | Run | AlertRule
 
@@ -20,10 +22,15 @@ def check_version(thing: Versioned, expected: str | None) -> None:
     """Lock a row for the change at hand, and check that it is at the ``expected`` version (None: any).
 
     Raises:
+        NotFound: somebody else has deleted it.
         Stale: somebody else has changed it.
     """
-    # As it stands now, not as the session saw it before; nobody changes it between this look and our commit.
-    db.session.refresh(thing, with_for_update=True)
+    try:
+        # As it stands now, not as the session saw it before; nobody changes it between this look and our commit.
+        db.session.refresh(thing, with_for_update=True)
+    except InvalidRequestError as err:
+        db.session.rollback()
+        raise NotFound("Somebody else has deleted this meanwhile.") from err
     if expected is not None and expected != version_of(thing):
         db.session.rollback()
         raise Stale("Somebody else has changed this meanwhile. Read it again and repeat your change.")

@@ -216,3 +216,108 @@ def test_creating_takes_no_parameters(api: ApiClient) -> None:
 
     assert issues(response) == {"dry_run": "Unknown field."}
     assert names(api) == []
+
+
+# -- change -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def path(api: ApiClient) -> str:
+    """One client."""
+    return f"/clients/{make_client(name='Northwind').id}"
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "name": {"name": "Southwind"},
+    "case of its own name": {"name": "NORTHWIND"},
+    "its own name": {"name": "Northwind"},
+    "state": {"is_active": False},
+    "both": {"name": "Southwind", "is_active": False},
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_change_touches_what_is_sent_alone(api: ApiClient, path: str, case: str) -> None:
+    before = api.get(path).get_json()
+
+    response = api.patch(path, CHANGES[case])
+
+    assert response.status_code == 200
+    assert response.get_json() == {**before, **CHANGES[case]}
+    assert api.get(path).get_json() == response.get_json()
+
+
+def test_change_does_not_enable_a_disabled_client(api: ApiClient) -> None:
+    client = make_client(is_active=False)
+
+    assert api.patch(f"/clients/{client.id}", {"name": "new"}).get_json()["is_active"] is False
+
+
+def test_change_strips_the_name(api: ApiClient, path: str) -> None:
+    assert api.patch(path, {"name": " Southwind "}).get_json()["name"] == "Southwind"
+
+
+REFUSED_CHANGES: dict[str, tuple[dict[str, Any], str]] = {
+    "null name": ({"name": None}, "name"),
+    "blank name": ({"name": "  "}, "name"),
+    "null state": ({"is_active": None}, "is_active"),
+    "id": ({"id": str(uuid4())}, "id"),
+    "created_at": ({"created_at": "2026-01-01T00:00:00Z"}, "created_at"),
+    "unknown field": ({"nmae": "a"}, "nmae"),
+    "good and bad": ({"name": "Southwind", "is_active": 7}, "is_active"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_CHANGES)
+def test_change_refuses_what_breaks_a_rule(api: ApiClient, path: str, case: str) -> None:
+    body, field = REFUSED_CHANGES[case]
+
+    response = api.patch(path, body)
+
+    assert refusal(response) == INVALID
+    assert list(issues(response)) == [field]
+    assert names(api) == ["Northwind"]
+
+
+@pytest.mark.parametrize("body", [[], "a", [{"name": "a"}]])
+def test_change_must_be_an_object(api: ApiClient, path: str, body: Any) -> None:
+    assert refusal(api.patch(path, body)) == INVALID
+
+
+def test_renaming_to_a_taken_name_is_a_conflict(api: ApiClient, path: str) -> None:
+    make_client(name="Southwind")
+
+    response = api.patch(path, {"name": "SOUTHWIND"})
+
+    assert refusal(response) == CONFLICT
+    assert issues(response) == {"name": "A client with this name exists already."}
+    assert names(api) == ["Northwind", "Southwind"]
+
+
+def test_changing_an_unknown_client_is_not_found(api: ApiClient) -> None:
+    assert refusal(api.patch(f"/clients/{uuid4()}", {})) == NOT_FOUND
+
+
+# -- disable ------------------------------------------------------------------------------------------------------
+
+
+def test_disabling_keeps_the_client(api: ApiClient, path: str) -> None:
+    for _ in range(2):
+        response = api.delete(path)
+        assert (response.status_code, response.data) == (204, b"")
+
+    assert api.get(path).get_json()["is_active"] is False
+
+
+def test_disabling_an_unknown_client_is_not_found(api: ApiClient) -> None:
+    assert refusal(api.delete(f"/clients/{uuid4()}")) == NOT_FOUND
+
+
+@pytest.mark.parametrize("method", ["patch", "delete"])
+def test_changes_take_no_parameters_and_come_from_no_other_site(api: ApiClient, path: str, method: str) -> None:
+    send = getattr(api, method)
+
+    assert list(issues(send(f"{path}?force=1"))) == ["force"]
+    assert send(path, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert api.get(path).get_json()["is_active"] is True

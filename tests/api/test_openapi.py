@@ -106,6 +106,9 @@ def test_every_operation_answers_and_tells_its_errors_by_the_envelope(document: 
         assert "default" in answers
         for status, answer in answers.items():
             assert answer["description"]
+            if status in ("204", "304"):
+                assert "content" not in answer, (path, method, status)
+                continue
             schema = answer["content"]["application/json"]["schema"]
             if not status.startswith("2"):
                 assert schema == {"$ref": "#/components/schemas/Error"}, (path, method, status)
@@ -135,3 +138,35 @@ def test_answer_has_the_described_fields(api: ApiClient, document: dict[str, Any
     answer = api.post("/clients", {"name": "a"}).get_json()
 
     assert set(answer) == set(document["components"]["schemas"]["Client"]["properties"])
+
+
+@pytest.mark.parametrize("thing", ["Client", "Pipeline", "AlertRule"])
+def test_changes_are_described_with_nothing_required_or_filled_in(document: dict[str, Any], thing: str) -> None:
+    schemas = document["components"]["schemas"]
+    patch = schemas[f"{thing}Patch"]
+
+    assert set(patch["properties"]) == set(schemas[thing]["properties"])
+    assert "required" not in patch
+    assert not any("default" in described for described in patch["properties"].values())
+
+
+def test_changes_are_described_with_the_version_they_rest_on(document: dict[str, Any]) -> None:
+    patches = [parameters for _, method, _, parameters in operations(document) if method == "patch"]
+
+    assert len(patches) == 3
+    assert all(("header", "If-Match") in {(each["in"], each["name"]) for each in found} for found in patches)
+
+
+def test_answers_with_a_version_describe_it(document: dict[str, Any]) -> None:
+    for path, method, operation, _ in operations(document):
+        if "304" in operation["responses"] or method == "patch":
+            assert "ETag" in operation["responses"]["200"]["headers"], (path, method)
+
+
+def test_runs_of_a_batch_are_described(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+
+    described = schemas["RunBatch"]["properties"]["runs"]
+    assert (described["maxItems"], described["items"]) == (1000, {"$ref": "#/components/schemas/BatchRun"})
+    assert sorted(schemas["BatchRun"]["required"]) == ["external_run_id", "pipeline_id", "status"]
+    assert "external_run_id" not in schemas["RunReport"]["properties"]

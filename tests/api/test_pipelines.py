@@ -264,3 +264,103 @@ def test_pages_keep_to_the_filter(api: ApiClient) -> None:
 
     assert [item["name"] for item in first["items"] + second["items"]] == ["p1", "p3", "p5"]
     assert second["next_cursor"] is None
+
+
+# -- change -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def one(api: ApiClient, path: str) -> str:
+    """One pipeline, with no field at its default."""
+    return f"/pipelines/{api.post(path, FULL).get_json()['id']}"
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "name": {"name": "orders_hourly"},
+    "case of its own name": {"name": "ORDERS_daily"},
+    "platform": {"platform": "dbt"},
+    "type": {"pipeline_type": "export"},
+    "environment": {"environment": "dev"},
+    "state": {"is_active": True},
+    "external id": {"external_id": "y"},
+    "no external id": {"external_id": None},
+    "no description": {"description": None},
+    "no expectation": {"expected_every_minutes": None},
+    "several": {"description": "", "expected_every_minutes": 5, "platform": "custom"},
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_change_touches_what_is_sent_alone(api: ApiClient, one: str, case: str) -> None:
+    before = api.get(one).get_json()
+
+    response = api.patch(one, CHANGES[case])
+
+    assert response.status_code == 200
+    assert response.get_json() == {**before, **CHANGES[case]}
+    assert api.get(one).get_json() == response.get_json()
+
+
+REFUSED_CHANGES: dict[str, tuple[dict[str, Any], str]] = {
+    **{
+        f"null {name}": ({name: None}, name)
+        for name in ("name", "platform", "pipeline_type", "environment", "is_active")
+    },
+    "blank name": ({"name": " "}, "name"),
+    "empty external id": ({"external_id": ""}, "external_id"),
+    "platform of nobody": ({"platform": "excel"}, "platform"),
+    "interval of nothing": ({"expected_every_minutes": 0}, "expected_every_minutes"),
+    "interval out of range": ({"expected_every_minutes": 2**31}, "expected_every_minutes"),
+    "another client": ({"client_id": str(uuid4())}, "client_id"),
+    "unknown field": ({"owner": "a"}, "owner"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_CHANGES)
+def test_change_refuses_what_breaks_a_rule(api: ApiClient, one: str, case: str) -> None:
+    body, field = REFUSED_CHANGES[case]
+    before = api.get(one).get_json()
+
+    response = api.patch(one, body)
+
+    assert refusal(response) == INVALID
+    assert list(issues(response)) == [field]
+    assert api.get(one).get_json() == before
+
+
+@pytest.mark.parametrize(("field", "value"), [("name", "Taken"), ("external_id", "x")])
+def test_change_to_what_is_taken_is_a_conflict(api: ApiClient, path: str, one: str, field: str, value: str) -> None:
+    api.post(path, {**MINIMAL, "name": "taken", "external_id": "x"})
+
+    response = api.patch(one, {field: value})
+
+    assert refusal(response) == CONFLICT
+    assert list(issues(response)) == [field]
+
+
+def test_moving_to_a_platform_where_the_external_id_is_taken_is_a_conflict(api: ApiClient, path: str, one: str) -> None:
+    api.post(path, {**FULL, "name": "other", "platform": "dbt"})
+
+    assert refusal(api.patch(one, {"platform": "dbt"})) == CONFLICT
+
+
+def test_changing_an_unknown_pipeline_is_not_found(api: ApiClient) -> None:
+    assert refusal(api.patch(f"/pipelines/{uuid4()}", {})) == NOT_FOUND
+
+
+# -- disable ------------------------------------------------------------------------------------------------------
+
+
+def test_disabling_keeps_the_pipeline(api: ApiClient) -> None:
+    one = f"/pipelines/{make_pipeline().id}"
+
+    for _ in range(2):
+        response = api.delete(one)
+        assert (response.status_code, response.data) == (204, b"")
+
+    assert api.get(one).get_json()["is_active"] is False
+
+
+def test_disabling_an_unknown_pipeline_is_not_found(api: ApiClient) -> None:
+    assert refusal(api.delete(f"/pipelines/{uuid4()}")) == NOT_FOUND

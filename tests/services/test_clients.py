@@ -10,8 +10,9 @@ from flask import Flask
 from sqlalchemy.orm import Session, scoped_session
 
 from chm_web.models import Client
-from chm_web.services.clients import create_client, get_client, list_clients
-from chm_web.services.exceptions import Conflict, Invalid, NotFound
+from chm_web.services.clients import create_client, disable_client, get_client, list_clients, update_client
+from chm_web.services.exceptions import Conflict, Invalid, NotFound, Stale
+from chm_web.services.versions import version_of
 from tests.factories import make_client
 
 
@@ -111,3 +112,46 @@ def test_cursor_of_another_kind_is_invalid(app: Flask) -> None:
         list_clients(cursor="W10")
 
     assert [detail.field for detail in refused.value.details] == ["cursor"]
+
+
+def test_change_is_committed(session: scoped_session[Session]) -> None:
+    client_id = make_client(name="before").id
+    update_client(client_id=client_id, changes={"name": "after"})
+    session.rollback()
+
+    assert session.scalars(sa.select(Client)).one().name == "after"
+
+
+def test_change_of_another_version_is_stale(app: Flask) -> None:
+    client = make_client(name="before")
+
+    with pytest.raises(Stale):
+        update_client(client_id=client.id, changes={"name": "after"}, if_version="another")
+
+    assert get_client(client_id=client.id).name == "before"
+    changed = update_client(client_id=client.id, changes={"name": "after"}, if_version=version_of(client))
+    assert changed.name == "after"
+
+
+def test_refused_change_is_undone(app: Flask) -> None:
+    client = make_client(name="before")
+
+    with pytest.raises(Invalid):
+        update_client(client_id=client.id, changes={"name": " "})
+
+    assert get_client(client_id=client.id).name == "before"
+
+
+def test_disabling_twice_is_fine(app: Flask) -> None:
+    client = make_client()
+
+    for _ in range(2):
+        disable_client(client_id=client.id)
+        assert get_client(client_id=client.id).is_active is False
+
+
+def test_changing_what_is_unknown_is_not_found(app: Flask) -> None:
+    with pytest.raises(NotFound):
+        update_client(client_id=uuid4(), changes={})
+    with pytest.raises(NotFound):
+        disable_client(client_id=uuid4())

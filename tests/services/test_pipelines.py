@@ -6,11 +6,21 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
+from sqlalchemy.orm import Session, scoped_session
 
-from chm_web.models import Environment, PipelineType, Platform
-from chm_web.services.exceptions import Conflict, Invalid, NotFound
-from chm_web.services.pipelines import create_pipeline, get_pipeline, list_client_pipelines, list_ingest_targets
+from chm_web.models import Environment, Pipeline, PipelineType, Platform
+from chm_web.services.exceptions import Conflict, Invalid, NotFound, Stale
+from chm_web.services.pipelines import (
+    create_pipeline,
+    disable_pipeline,
+    get_pipeline,
+    list_client_pipelines,
+    list_ingest_targets,
+    update_pipeline,
+)
+from chm_web.services.versions import version_of
 from tests.factories import make_client, make_pipeline
 
 KIND: dict[str, Any] = {"platform": Platform.AIRFLOW, "pipeline_type": PipelineType.EXPORT}
@@ -132,3 +142,46 @@ def test_no_platform_has_no_targets(app: Flask) -> None:
     make_pipeline()
 
     assert list_ingest_targets(platforms=[]) == []
+
+
+def test_change_is_committed(session: scoped_session[Session]) -> None:
+    pipeline_id = make_pipeline(name="before").id
+    update_pipeline(pipeline_id=pipeline_id, changes={"name": "after"})
+    session.rollback()
+
+    assert session.scalars(sa.select(Pipeline)).one().name == "after"
+
+
+def test_change_of_another_version_is_stale(app: Flask) -> None:
+    pipeline = make_pipeline(name="before")
+
+    with pytest.raises(Stale):
+        update_pipeline(pipeline_id=pipeline.id, changes={"name": "after"}, if_version="another")
+
+    assert get_pipeline(pipeline_id=pipeline.id).name == "before"
+    changed = update_pipeline(pipeline_id=pipeline.id, changes={"name": "after"}, if_version=version_of(pipeline))
+    assert changed.name == "after"
+
+
+def test_refused_change_is_undone(app: Flask) -> None:
+    pipeline = make_pipeline(name="before")
+
+    with pytest.raises(Invalid):
+        update_pipeline(pipeline_id=pipeline.id, changes={"name": " "})
+
+    assert get_pipeline(pipeline_id=pipeline.id).name == "before"
+
+
+def test_disabling_twice_is_fine(app: Flask) -> None:
+    pipeline = make_pipeline()
+
+    for _ in range(2):
+        disable_pipeline(pipeline_id=pipeline.id)
+        assert get_pipeline(pipeline_id=pipeline.id).is_active is False
+
+
+def test_changing_what_is_unknown_is_not_found(app: Flask) -> None:
+    with pytest.raises(NotFound):
+        update_pipeline(pipeline_id=uuid4(), changes={})
+    with pytest.raises(NotFound):
+        disable_pipeline(pipeline_id=uuid4())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from chm_web.extensions import db
 from chm_web.models import Pipeline, Run, RunStatus
 from chm_web.services.exceptions import Invalid, NotFound
-from chm_web.services.runs import create_run, get_latest_run, list_pipeline_runs
+from chm_web.services.runs import create_run, get_latest_run, get_pipeline_run, list_pipeline_runs, report_run
 from tests.factories import NOW, make_pipeline, make_record, make_run
 
 RUNNING, SKIPPED, CANCELED, SUCCESS, FAILED = RunStatus
@@ -175,3 +175,24 @@ def test_created_run_is_given_as_it_was_stored(app: Flask) -> None:
 
     assert (run.external_run_id, run.error_message, run.updated_by) == ("a\ufffdb", "password=[redacted]", "jane")
     assert run.duration_seconds == 60
+
+
+def test_report_gives_the_run_as_it_stands_and_whether_it_is_new(app: Flask) -> None:
+    pipeline = make_pipeline()
+    running = make_record(pipeline, external_run_id="r", status=RUNNING, rows_processed=7)
+
+    first, created = report_run(record=running, updated_by="jane")
+    assert (first.status, first.updated_by, created) == (RUNNING, "jane", True)
+
+    second, created = report_run(record=make_record(pipeline, external_run_id="r"))
+    assert (second.status, second.rows_processed, created) == (SUCCESS, 7, False)
+    assert second == get_pipeline_run(pipeline_id=pipeline.id, external_run_id="r")
+
+
+def test_report_needs_a_pipeline_and_storable_values(app: Flask) -> None:
+    with pytest.raises(NotFound):
+        report_run(record=make_record(uuid4()))
+    with pytest.raises(Invalid) as refused:
+        report_run(record=make_record(make_pipeline(), rows_processed=-1))
+
+    assert [detail.field for detail in refused.value.details] == ["rows_processed"]

@@ -1,0 +1,89 @@
+"""``/alert_rules``."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from marshmallow import fields
+
+from chm_web.api.base import (
+    ETAG,
+    ApiBlueprint,
+    ErrorSchema,
+    IfMatch,
+    NoQuery,
+    PageQuery,
+    page_schema,
+    patch_schema,
+    tagged,
+)
+from chm_web.models import AlertRule
+from chm_web.schemas import AlertRuleSchema
+from chm_web.services import alert_rules
+from chm_web.services.paging import Page
+
+blueprint = ApiBlueprint("api_alert_rules", __name__, description="Alert rules")
+
+
+class AlertRuleQuery(PageQuery):
+    """The parameters of the list of alert rules."""
+
+    client_id = fields.UUID(
+        load_default=None,
+        metadata={"description": "Only rules that watch this client as a whole, not those of its pipelines."},
+    )
+    pipeline_id = fields.UUID(load_default=None, metadata={"description": "Only rules of this pipeline."})
+    is_enabled = fields.Boolean(load_default=None, metadata={"description": "Only enabled or only disabled ones."})
+
+
+@blueprint.route("/alert_rules", methods=["GET"])
+@blueprint.arguments(AlertRuleQuery, location="query")
+@blueprint.response(200, page_schema(AlertRuleSchema))
+def list_alert_rules(query: dict[str, Any]) -> Page[AlertRule]:
+    """List alert rules, the oldest first."""
+    return alert_rules.list_alert_rules(**query)
+
+
+@blueprint.route("/alert_rules", methods=["POST"])
+@blueprint.arguments(AlertRuleSchema)
+@blueprint.arguments(NoQuery, location="query")
+@blueprint.response(201, AlertRuleSchema, headers=ETAG)
+@blueprint.alt_response(409, schema=ErrorSchema, description="There is such an enabled rule already.")
+def create_alert_rule(body: dict[str, Any], query: dict[str, Any]) -> tuple[AlertRule, dict[str, str]]:
+    """Create an alert rule of a client or of one pipeline."""
+    return tagged(alert_rules.create_alert_rule(**body))
+
+
+@blueprint.route("/alert_rules/<uuid:rule_id>", methods=["GET"])
+@blueprint.arguments(NoQuery, location="query")
+@blueprint.response(200, AlertRuleSchema, headers=ETAG)
+@blueprint.alt_response(304, description="The version that If-None-Match names is still the latest.")
+@blueprint.alt_response(404, schema=ErrorSchema, description="There is no such rule.")
+def get_alert_rule(query: dict[str, Any], rule_id: UUID) -> tuple[AlertRule, dict[str, str]]:
+    """Give one alert rule."""
+    return tagged(alert_rules.get_alert_rule(rule_id=rule_id))
+
+
+@blueprint.route("/alert_rules/<uuid:rule_id>", methods=["PATCH"])
+@blueprint.arguments(patch_schema(AlertRuleSchema))
+@blueprint.arguments(NoQuery, location="query")
+@blueprint.arguments(IfMatch, location="headers")
+@blueprint.response(200, AlertRuleSchema, headers=ETAG)
+@blueprint.alt_response(404, schema=ErrorSchema, description="There is no such rule.")
+@blueprint.alt_response(409, schema=ErrorSchema, description="There is such an enabled rule already.")
+@blueprint.alt_response(412, schema=ErrorSchema, description="The rule is not at the version of If-Match any more.")
+def update_alert_rule(
+    body: dict[str, Any], query: dict[str, Any], seen: dict[str, Any], rule_id: UUID
+) -> tuple[AlertRule, dict[str, str]]:
+    """Change an alert rule: the fields that are sent, and no others. The rule as a whole must stay valid."""
+    return tagged(alert_rules.update_alert_rule(rule_id=rule_id, changes=body, **seen))
+
+
+@blueprint.route("/alert_rules/<uuid:rule_id>", methods=["DELETE"])
+@blueprint.arguments(NoQuery, location="query")
+@blueprint.response(204)
+@blueprint.alt_response(404, schema=ErrorSchema, description="There is no such rule.")
+def delete_alert_rule(query: dict[str, Any], rule_id: UUID) -> None:
+    """Delete an alert rule, for good."""
+    alert_rules.delete_alert_rule(rule_id=rule_id)
