@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from chm_web.ingestion import queue
 from chm_web.ingestion.progress import Counts, IngestionJob, JobState, RejectedRun, SourceProgress, SyncScope
 from chm_web.models import Pipeline
-from tests.factories import make_pipeline
+from tests.factories import make_client, make_pipeline
 
 NOW = datetime.now(UTC)
 
@@ -215,3 +215,12 @@ def test_progress_goes_on_asking_while_redis_is_away(client: FlaskClient) -> Non
 
     assert response.status_code == 503
     assert 'hx-trigger="every 5s' in response.text
+
+
+def test_what_is_disabled_cannot_be_ingested_from_its_page(client: FlaskClient) -> None:
+    pipeline = make_pipeline(is_active=False)
+    disabled = make_client(is_active=False)
+
+    assert "Ingest now" not in client.get(f"/pipelines/{pipeline.id}").text
+    assert "Ingest now" not in client.get(f"/clients/{disabled.id}").text
+    assert "Ingest now" in client.get(f"/clients/{pipeline.client_id}").text
