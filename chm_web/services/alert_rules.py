@@ -8,16 +8,15 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, select
-from sqlalchemy.exc import IntegrityError
 
 from chm_web.extensions import db
 from chm_web.models import AlertRule, Channel, RuleType
 from chm_web.services.clients import get_client
-from chm_web.services.conflicts import translate_conflict
+from chm_web.services.conflicts import commit_explained
 from chm_web.services.exceptions import FieldIssue, Invalid, NotFound
 from chm_web.services.paging import Page, keyset_page
 from chm_web.services.pipelines import get_pipeline
-from chm_web.services.versions import check_version
+from chm_web.services.versions import apply_changes
 
 _DESTINATIONS = {
     Channel.SLACK: (
@@ -65,7 +64,7 @@ def create_alert_rule(
     )
     _check(rule)
     db.session.add(rule)
-    _commit()
+    commit_explained()
     return rule
 
 
@@ -90,12 +89,10 @@ def update_alert_rule(*, rule_id: UUID, changes: Mapping[str, Any], if_version: 
         Invalid, Conflict: as for a new rule.
     """
     rule = get_alert_rule(rule_id=rule_id)
-    check_version(rule, if_version)
-    for name, value in changes.items():
-        setattr(rule, name, value)
+    apply_changes(rule, changes, if_version)
     with db.session.no_autoflush:
         _check(rule)
-    _commit()
+    commit_explained()
     return rule
 
 
@@ -180,10 +177,3 @@ def _scope_issues(rule: AlertRule) -> list[FieldIssue]:
             if rule.client_id not in (None, pipeline.client_id):
                 issues.append(FieldIssue("pipeline_id", "This pipeline belongs to another client."))
     return issues
-
-
-def _commit() -> None:
-    try:
-        db.session.commit()
-    except IntegrityError as err:
-        raise translate_conflict(err) from err

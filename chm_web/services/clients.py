@@ -7,14 +7,13 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
 
 from chm_web.extensions import db
 from chm_web.models import Client
-from chm_web.services.conflicts import translate_conflict
+from chm_web.services.conflicts import commit_explained
 from chm_web.services.exceptions import NotFound
 from chm_web.services.paging import Page, keyset_page, search_pattern
-from chm_web.services.versions import check_version
+from chm_web.services.versions import apply_changes
 
 
 def create_client(*, name: str, is_active: bool = True) -> Client:
@@ -26,10 +25,7 @@ def create_client(*, name: str, is_active: bool = True) -> Client:
     """
     client = Client(name=name.strip(), is_active=is_active)
     db.session.add(client)
-    try:
-        db.session.commit()
-    except IntegrityError as err:
-        raise translate_conflict(err) from err
+    commit_explained()
     return client
 
 
@@ -55,13 +51,8 @@ def update_client(*, client_id: UUID, changes: Mapping[str, Any], if_version: st
         Invalid: the name is empty.
     """
     client = get_client(client_id=client_id)
-    check_version(client, if_version)
-    for name, value in changes.items():
-        setattr(client, name, value)
-    try:
-        db.session.commit()
-    except IntegrityError as err:
-        raise translate_conflict(err) from err
+    apply_changes(client, changes, if_version)
+    commit_explained()
     return client
 
 

@@ -52,3 +52,15 @@ def translate_conflict(err: IntegrityError) -> ServiceError:
         field, message = _REFUSED[constraint]
         return Invalid(message, (FieldIssue(field, message),))
     raise err
+
+
+def commit_explained() -> None:
+    """Commit, or raise the domain error for what the database refuses.
+
+    Raises:
+        Conflict, Invalid: as ``translate_conflict`` says.
+    """
+    try:
+        db.session.commit()
+    except IntegrityError as err:
+        raise translate_conflict(err) from err

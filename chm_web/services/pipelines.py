@@ -8,15 +8,14 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, func, select
-from sqlalchemy.exc import IntegrityError
 
 from chm_web.extensions import db
 from chm_web.models import Client, Environment, Pipeline, PipelineType, Platform
 from chm_web.services.clients import get_client
-from chm_web.services.conflicts import translate_conflict
+from chm_web.services.conflicts import commit_explained
 from chm_web.services.exceptions import NotFound
 from chm_web.services.paging import Page, keyset_page, search_pattern
-from chm_web.services.versions import check_version
+from chm_web.services.versions import apply_changes
 
 
 def create_pipeline(
@@ -62,10 +61,7 @@ def create_pipeline(
         expected_every_minutes=expected_every_minutes,
     )
     db.session.add(pipeline)
-    try:
-        db.session.commit()
-    except IntegrityError as err:
-        raise translate_conflict(err) from err
+    commit_explained()
     return pipeline
 
 
@@ -91,13 +87,8 @@ def update_pipeline(*, pipeline_id: UUID, changes: Mapping[str, Any], if_version
         Invalid: a value breaks a rule of the data model.
     """
     pipeline = get_pipeline(pipeline_id=pipeline_id)
-    check_version(pipeline, if_version)
-    for name, value in changes.items():
-        setattr(pipeline, name, value)
-    try:
-        db.session.commit()
-    except IntegrityError as err:
-        raise translate_conflict(err) from err
+    apply_changes(pipeline, changes, if_version)
+    commit_explained()
     return pipeline
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy.exc import InvalidRequestError
 
@@ -16,6 +18,17 @@ Versioned = Client | Pipeline | Run | AlertRule
 def version_of(thing: Versioned) -> str:
     """Give the version of a row as a short opaque text: another one after every change."""
     return hashlib.sha256(f"{thing.id}{thing.updated_at}".encode()).hexdigest()[:32]
+
+
+def apply_changes(thing: Versioned, changes: Mapping[str, Any], if_version: str | None) -> None:
+    """Set the fields named in ``changes`` on a row that is at ``if_version`` (None: any). Does not commit.
+
+    Raises:
+        NotFound, Stale: as ``check_version`` says.
+    """
+    check_version(thing, if_version)
+    for name, value in changes.items():
+        setattr(thing, name, value)
 
 
 def check_version(thing: Versioned, expected: str | None) -> None:
