@@ -22,7 +22,15 @@ from chm_web.config import ROOT, Config
 from chm_web.extensions import db
 from chm_web.ingestion.progress import IngestionJob
 from chm_web.ingestion.queue import get_job
+from chm_web.models import Pipeline
+from tests.factories import make_pipeline
 from tests.ingestion.partners import TOKEN, base_url
+
+
+@pytest.fixture
+def pipeline(app: Flask) -> Pipeline:
+    """A pipeline that the partner knows as ``p``."""
+    return make_pipeline(external_id="p")
 
 
 @dataclass

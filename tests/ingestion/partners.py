@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -12,13 +13,16 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
 from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
 
 from chm_web.config import Config
+from chm_web.extensions import db
 from chm_web.ingestion.job import Position, ingest_pipelines, open_client
 from chm_web.ingestion.progress import Counts, RejectedRun
 from chm_web.ingestion.sources import Source
-from chm_web.models import Pipeline, Platform
+from chm_web.models import Pipeline, Platform, Run
 from chm_web.services.pipelines import IngestTarget
 
 TOKEN = "partner-token-0123456789"
@@ -153,3 +157,29 @@ def raw_server(*answers: bytes, hold: float = 0.0, trickle: float = 0.0) -> Iter
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join(5)
+
+
+def stored() -> int:
+    """How many runs are in the database."""
+    return db.session.scalar(sa.select(sa.func.count()).select_from(Run)) or 0
+
+
+def answers(server: HTTPServer, *responses: Any, path: str = "/pipelines/p/runs") -> list[Request]:
+    """Let the server give these answers, one a request, the last one for ever. Gives the requests as they come.
+
+    An answer is a page (a dict), a status with headers (a tuple), or a Response.
+    """
+    seen: list[Request] = []
+
+    def handle(request: Request) -> Response:
+        answer = responses[min(len(seen), len(responses) - 1)]
+        seen.append(request)
+        if isinstance(answer, Response):
+            return answer
+        if isinstance(answer, tuple):
+            status, headers = answer
+            return Response("please wait", status=status, headers=headers)
+        return Response(json.dumps(answer), content_type="application/json")
+
+    server.expect_request(path).respond_with_handler(handle)
+    return seen
