@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +17,7 @@ from chm_web.models import (
     RuleType,
     RunStatus,
 )
-from chm_web.services.run_values import MAX_BIGINT, MAX_TIME, MIN_TIME
+from chm_web.services.run_values import MAX_BIGINT, MAX_TIME, MIN_TIME, UNSTORABLE
 
 NAME_MAX_LENGTH = 200
 TEXT_MAX_LENGTH = 10_000
@@ -26,7 +25,6 @@ TEXT_MAX_LENGTH = 10_000
 DESTINATION_MAX_LENGTH = 500
 MAX_BATCH = 1000
 MAX_INTEGER = 2**31 - 1
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class Text(fields.String):
@@ -38,7 +36,7 @@ class Text(fields.String):
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         text: str = super()._deserialize(value, *args, **kwargs)
-        if _UNSTORABLE.search(text):
+        if UNSTORABLE.search(text):
             raise ValidationError("Must not hold NUL or half of a surrogate pair.")
         return text.strip() if self._strip else text
 

@@ -38,7 +38,7 @@ _REFUSED = {
 }
 
 
-def translate_conflict(err: IntegrityError) -> ServiceError:
+def _translate(err: IntegrityError) -> ServiceError:
     """Roll the session back and give the domain error that ``err`` stands for.
 
     An integrity error that no rule explains is a bug of ours and is given back to be raised as it is.
@@ -58,9 +58,9 @@ def commit_explained() -> None:
     """Commit, or raise the domain error for what the database refuses.
 
     Raises:
-        Conflict, Invalid: as ``translate_conflict`` says.
+        Conflict, Invalid: for a value that is taken, and for one that breaks a rule.
     """
     try:
         db.session.commit()
     except IntegrityError as err:
-        raise translate_conflict(err) from err
+        raise _translate(err) from err

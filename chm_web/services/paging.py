@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,8 +16,7 @@ from sqlalchemy import Select, SQLColumnExpression, tuple_
 
 from chm_web.extensions import db
 from chm_web.services.exceptions import FieldIssue, Invalid
-
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+from chm_web.services.run_values import UNSTORABLE
 
 T = TypeVar("T")
 
@@ -100,6 +98,6 @@ def _unpack(packed: Any, expected: type | UnionType) -> Any:
         raise TypeError(value)
     if isinstance(value, datetime) and value.tzinfo is None:
         raise ValueError("a cursor's time has a zone")
-    if isinstance(value, str) and _UNSTORABLE.search(value):
+    if isinstance(value, str) and UNSTORABLE.search(value):
         raise ValueError("PostgreSQL cannot hold this text")
     return value

@@ -22,7 +22,8 @@ MAX_TEXT_LENGTH = 32_000
 MAX_PAYLOAD_BYTES = 64 * 1024
 MAX_PAYLOAD_DEPTH = 32
 
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+"""What PostgreSQL's text cannot hold: NUL, and halves of surrogate pairs."""
 # One encoder for all: json.dumps with options makes a new one in every call.
 _encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -31,7 +32,7 @@ def _storable(text: str) -> str:
     # Most texts are plain, and these two looks are much quicker than a search.
     if text.isascii() and "\0" not in text:
         return text
-    return _UNSTORABLE.sub("\ufffd", text)
+    return UNSTORABLE.sub("\ufffd", text)
 
 
 class BadValue(ValueError):
@@ -179,7 +180,7 @@ def _clean_scalar(value: Any) -> str | int | float | None:
     if isinstance(value, int):
         # jsonb holds longer numbers, but nothing that reads it back does.
         return value if abs(value) < 10**300 else None
-    return _UNSTORABLE.sub("\ufffd", str(value)[: 2 * MAX_PAYLOAD_BYTES])
+    return UNSTORABLE.sub("\ufffd", str(value)[: 2 * MAX_PAYLOAD_BYTES])
 
 
 def _clean_member(name: str, value: Any, depth: int) -> Any:
@@ -191,7 +192,7 @@ def _clean_member(name: str, value: Any, depth: int) -> Any:
 
 
 def _clean_key(key: object) -> str:
-    return redact_text(_UNSTORABLE.sub("\ufffd", str(key)))
+    return redact_text(UNSTORABLE.sub("\ufffd", str(key)))
 
 
 def _summary(value: dict[str, Any], size: int) -> dict[str, Any]:

@@ -24,14 +24,15 @@ def apply_changes(thing: Versioned, changes: Mapping[str, Any], if_version: str 
     """Set the fields named in ``changes`` on a row that is at ``if_version`` (None: any). Does not commit.
 
     Raises:
-        NotFound, Stale: as ``check_version`` says.
+        NotFound: somebody else has deleted it.
+        Stale: somebody else has changed it.
     """
-    check_version(thing, if_version)
+    _check_version(thing, if_version)
     for name, value in changes.items():
         setattr(thing, name, value)
 
 
-def check_version(thing: Versioned, expected: str | None) -> None:
+def _check_version(thing: Versioned, expected: str | None) -> None:
     """Lock a row for the change at hand, and check that it is at the ``expected`` version (None: any).
 
     Raises:
