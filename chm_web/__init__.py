@@ -14,6 +14,7 @@ def create_app(config: Config | None = None) -> Flask:
         ConfigError: the environment does not describe a configuration that can work.
     """
     from chm_web import api, errors, hosts, request_ids, web
+    from chm_web.access import guard
     from chm_web.extensions import csrf, db, htmx, migrate
     from chm_web.ingestion import queue
     from chm_web.services.redaction import remember_secret
@@ -38,6 +39,7 @@ def create_app(config: Config | None = None) -> Flask:
     )
     request_ids.init_app(app)
     hosts.init_app(app)
+    guard.init_app(app)
     db.init_app(app)
     migrate.init_app(app, db, directory=str(ROOT / "migrations"))
     csrf.init_app(app)

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 MIN_SECRET_KEY_LENGTH = 32
+_FLAGS = {"yes": True, "true": True, "1": True, "on": True, "no": False, "false": False, "0": False, "off": False}
 _ENCODE = " Characters such as @ : / # in a password must be percent-encoded (@ is %40)."
 
 
@@ -48,6 +49,9 @@ class Config:
     http_max_response_bytes: int = 32 * 1024 * 1024
     partner_page_size: int = 500
     max_request_bytes: int = 16 * 1024 * 1024
+    tokens_file: Path | None = None
+    api_rate_limit_per_minute: int = 1200
+    api_docs_public: bool = False
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Config:
@@ -72,6 +76,9 @@ class Config:
             http_max_response_bytes=read.number("CHM_HTTP_MAX_RESPONSE_BYTES", int, 32 * 1024 * 1024),
             partner_page_size=read.number("CHM_PARTNER_PAGE_SIZE", int, 500),
             max_request_bytes=read.number("CHM_MAX_REQUEST_BYTES", int, 16 * 1024 * 1024),
+            tokens_file=read.path("CHM_TOKENS_FILE"),
+            api_rate_limit_per_minute=read.number("CHM_API_RATE_LIMIT_PER_MINUTE", int, 1200, or_zero=True),
+            api_docs_public=read.flag("CHM_API_DOCS_PUBLIC"),
         )
 
     def secrets(self) -> tuple[str | None, ...]:
@@ -106,6 +113,17 @@ class _Reader:
         if value is None:
             raise ConfigError(f"{name} is not set. Set it, or {name}_FILE to a file that holds it (see .env.example).")
         return value
+
+    def path(self, name: str) -> Path | None:
+        """The path of a file that CHM itself keeps: no value is read from it here."""
+        value = self._environ.get(name, "").strip()
+        return Path(value).expanduser().absolute() if value else None
+
+    def flag(self, name: str) -> bool:
+        value = (self.text(name) or "no").lower()
+        if value not in _FLAGS:
+            raise ConfigError(f"{name} must be yes or no, not {value[:40]!r}.")
+        return _FLAGS[value]
 
     def list(self, name: str, *, default: tuple[str, ...]) -> tuple[str, ...]:
         value = self.text(name)

@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import flask_migrate
@@ -21,10 +22,12 @@ from redis import Redis
 from sqlalchemy.orm import scoped_session
 
 from chm_web import create_app
+from chm_web.access.permissions import Scope
+from chm_web.access.tokens import TokenFile
 from chm_web.config import Config
 from chm_web.embedded import embedded_services
 from chm_web.extensions import db
-from tests.http import ApiClient
+from tests.http import ApiClient, client_with_token
 
 TABLES = ("alert_rules", "runs", "pipelines", "clients")
 
@@ -68,9 +71,27 @@ def new_database(server_url: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def config(database_url: str, servers: tuple[str, str]) -> Config:
-    """A configuration on the test servers, without a partner."""
-    return Config(database_url=database_url, redis_url=servers[1], secret_key=secrets.token_hex(32))
+def tokens_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the app under test keeps its API tokens."""
+    return tmp_path_factory.mktemp("credentials") / "tokens.json"
+
+
+@pytest.fixture(scope="session")
+def tokens(tokens_file: Path) -> dict[Scope, str]:
+    """A token of each scope; its name is that of the scope."""
+    return {scope: TokenFile(tokens_file).create(name=scope.value, scope=scope) for scope in Scope}
+
+
+@pytest.fixture(scope="session")
+def config(database_url: str, servers: tuple[str, str], tokens_file: Path) -> Config:
+    """A configuration on the test servers, without a partner and without a limit on requests."""
+    return Config(
+        database_url=database_url,
+        redis_url=servers[1],
+        secret_key=secrets.token_hex(32),
+        tokens_file=tokens_file,
+        api_rate_limit_per_minute=0,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -130,6 +151,6 @@ def client(app: Flask) -> FlaskClient:
 
 
 @pytest.fixture
-def api(app: Flask) -> ApiClient:
-    """A service that uses the REST API."""
-    return ApiClient(app.test_client())
+def api(app: Flask, tokens: dict[Scope, str]) -> ApiClient:
+    """A service that uses the REST API with a token that may do everything."""
+    return ApiClient(client_with_token(app, tokens[Scope.WRITE]))

@@ -64,6 +64,7 @@ def test_other_variables_have_defaults() -> None:
     assert (config.http_connect_timeout_seconds, config.http_timeout_seconds) == (5, 30)
     assert (config.http_max_retries, config.http_backoff_seconds) == (3, 0.5)
     assert config.max_request_bytes == 16 * 1024 * 1024
+    assert (config.tokens_file, config.api_rate_limit_per_minute, config.api_docs_public) == (None, 1200, False)
 
 
 def test_every_variable_is_taken() -> None:
@@ -79,6 +80,9 @@ def test_every_variable_is_taken() -> None:
         CHM_HTTP_MAX_RESPONSE_BYTES="1000",
         CHM_PARTNER_PAGE_SIZE="7",
         CHM_MAX_REQUEST_BYTES="2000",
+        CHM_TOKENS_FILE="/etc/chm/tokens.json",
+        CHM_API_RATE_LIMIT_PER_MINUTE="10",
+        CHM_API_DOCS_PUBLIC="Yes",
     )
 
     assert config == Config(
@@ -96,6 +100,9 @@ def test_every_variable_is_taken() -> None:
         http_max_response_bytes=1000,
         partner_page_size=7,
         max_request_bytes=2000,
+        tokens_file=Path("/etc/chm/tokens.json"),
+        api_rate_limit_per_minute=10,
+        api_docs_public=True,
     )
 
 
@@ -167,11 +174,25 @@ def test_file_that_is_no_text_is_refused_without_showing_it(tmp_path: Path) -> N
     assert message == f"CHM_PARTNER_API_TOKEN_FILE: cannot read {path}: it is not UTF-8 text."
 
 
+# -- yes or no ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"), [("yes", True), ("TRUE", True), ("1", True), ("no", False), ("off", False)]
+)
+def test_yes_and_no_are_understood(value: str, meant: bool) -> None:
+    assert read(CHM_API_DOCS_PUBLIC=value).api_docs_public is meant
+
+
+def test_what_is_neither_yes_nor_no_is_refused() -> None:
+    assert refused(CHM_API_DOCS_PUBLIC="maybe") == "CHM_API_DOCS_PUBLIC must be yes or no, not 'maybe'."
+
+
 # -- numbers ------------------------------------------------------------------------------------------------------
 
 POSITIVE_NUMBERS = ["CHM_HTTP_TIMEOUT_SECONDS", "CHM_HTTP_CONNECT_TIMEOUT_SECONDS"]
 POSITIVE_WHOLE = ["CHM_PARTNER_PAGE_SIZE", "CHM_HTTP_MAX_RESPONSE_BYTES", "CHM_MAX_REQUEST_BYTES"]
-FROM_ZERO = ["CHM_HTTP_MAX_RETRIES", "CHM_HTTP_BACKOFF_SECONDS"]
+FROM_ZERO = ["CHM_HTTP_MAX_RETRIES", "CHM_HTTP_BACKOFF_SECONDS", "CHM_API_RATE_LIMIT_PER_MINUTE"]
 NO_NUMBERS = ["nan", "inf", "-inf", "Infinity", "-1", "-0.5", "ten", "1,5", "0x10", "1 2", "9" * 4000]
 
 

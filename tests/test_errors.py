@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from flask import Flask, abort
@@ -15,10 +16,13 @@ from werkzeug.exceptions import TooManyRequests, Unauthorized
 from werkzeug.test import TestResponse
 
 from chm_web import create_app
+from chm_web.access.guard import declare
+from chm_web.access.permissions import Permission, Scope
 from chm_web.config import Config
 from chm_web.services import clients
 from chm_web.services.exceptions import Conflict, FieldIssue, Invalid, NotFound, ServiceError, Unavailable
 from tests.api.envelope import INVALID, NOT_FOUND, UNAVAILABLE, issues, refusal
+from tests.http import ApiClient, client_with_token
 
 NOT_ALLOWED = (405, "method_not_allowed")
 INTERNAL = (500, "internal_error")
@@ -110,9 +114,16 @@ def raising(config: Config) -> Iterator[tuple[Flask, dict[str, Exception]]]:
     def fail() -> str:
         raise box["error"]
 
-    app.add_url_rule("/api/v1/fail", "api_fail", fail)
-    app.add_url_rule("/fail", "fail", fail)
+    _add_route(app, "/api/v1/fail", fail)
+    _add_route(app, "/fail", fail)
     yield app, box
+
+
+def _add_route(app: Flask, path: str, view: Callable[[], str]) -> None:
+    """Add a route that is open to anyone."""
+    endpoint = path.strip("/").replace("/", "_")
+    app.add_url_rule(path, endpoint, view)
+    declare(app, endpoint, Permission.PUBLIC)
 
 
 Raising = tuple[Flask, dict[str, Exception]]
@@ -161,7 +172,7 @@ def test_unavailable_says_when_to_come_again(raising: Raising, path: str) -> Non
 @pytest.mark.parametrize("status", [406, 410, 418, 422, 451])
 def test_rarer_refusals_are_told_as_invalid(config: Config, status: int) -> None:
     app = create_app(config)
-    app.add_url_rule("/api/v1/fail", "api_fail", lambda: abort(status))
+    _add_route(app, "/api/v1/fail", lambda: abort(status))
 
     assert refusal(app.test_client().get("/api/v1/fail")) == INVALID
 
@@ -169,7 +180,7 @@ def test_rarer_refusals_are_told_as_invalid(config: Config, status: int) -> None
 @pytest.mark.parametrize("status", [501, 502, 504])
 def test_rarer_failures_are_told_as_internal(config: Config, status: int) -> None:
     app = create_app(config)
-    app.add_url_rule("/api/v1/fail", "api_fail", lambda: abort(status))
+    _add_route(app, "/api/v1/fail", lambda: abort(status))
 
     assert refusal(app.test_client().get("/api/v1/fail")) == INTERNAL
 
@@ -214,14 +225,14 @@ def test_unexpected_error_of_a_page_is_told_by_a_page(raising: Raising) -> None:
 
 
 def test_error_within_a_service_of_the_api_is_told_by_the_envelope(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(**_: object) -> None:
         raise ZeroDivisionError(SECRET)
 
     monkeypatch.setattr(clients, "list_clients", fail)
 
-    response = client.get("/api/v1/clients")
+    response = api.get("/clients")
 
     assert refusal(response) == INTERNAL
     assert "hunter2" not in response.text
@@ -247,15 +258,16 @@ def test_database_error_keeps_its_words_to_itself(raising: Raising, error: Excep
 
 
 @pytest.fixture(scope="module")
-def stranded() -> FlaskClient:
+def stranded(tokens_file: Path, tokens: dict[Scope, str]) -> FlaskClient:
     """A browser on an app whose database and Redis are at a port where nothing listens."""
     config = Config(
         database_url="postgresql+psycopg://chm:hunter2@127.0.0.1:9/chm",
         redis_url="redis://:hunter2@127.0.0.1:9",
         secret_key=secrets.token_hex(32),
         partner_api_base_url="http://127.0.0.1:9",
+        tokens_file=tokens_file,
     )
-    return create_app(config).test_client()
+    return client_with_token(create_app(config), tokens[Scope.WRITE])
 
 
 ID = "0190a5b4-7e1c-7c3a-8f7e-1234567890ab"

@@ -1,15 +1,15 @@
-"""The REST API under ``/api/v1``, one module a resource.
-
-Who may use a route: anyone who reaches it, until tokens exist (the app listens on loopback unless told otherwise).
-"""
+"""The REST API under ``/api/v1``, one module a resource. Each route says by ``allow=`` what it asks for."""
 
 from __future__ import annotations
 
 from flask import Flask
 from flask_smorest import Api
 
+from chm_web.access.guard import declare
+from chm_web.access.permissions import Permission
 from chm_web.api import alert_rules, clients, ingestion, pipelines, runs
 from chm_web.api.base import ErrorSchema, ExternalId
+from chm_web.config import Config
 from chm_web.extensions import csrf
 
 PREFIX = "/api/v1"
@@ -32,6 +32,8 @@ def init_app(app: Flask) -> None:
     # An external id may begin with a slash or hold several in a row.
     app.url_map.merge_slashes = False
     api = _Api(app)
+    config: Config = app.config["CHM"]
+    declare(app, "api-docs.openapi_json", Permission.PUBLIC if config.api_docs_public else Permission.READ)
     for module in (clients, pipelines, runs, alert_rules, ingestion):
         api.register_blueprint(module.blueprint, url_prefix=PREFIX)
         # No cookie authorises anything here, and ApiBlueprint refuses what a foreign page could still send.

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from marshmallow import fields
 
+from chm_web.access.permissions import Permission
 from chm_web.api.base import (
     ETAG,
     ApiBlueprint,
@@ -37,7 +38,7 @@ class AlertRuleQuery(PageQuery):
     is_enabled = fields.Boolean(load_default=None, metadata={"description": "Only enabled or only disabled ones."})
 
 
-@blueprint.route("/alert_rules", methods=["GET"])
+@blueprint.route("/alert_rules", methods=["GET"], allow=Permission.READ)
 @blueprint.arguments(AlertRuleQuery, location="query")
 @blueprint.response(200, page_schema(AlertRuleSchema))
 def list_alert_rules(query: dict[str, Any]) -> Page[AlertRule]:
@@ -45,7 +46,7 @@ def list_alert_rules(query: dict[str, Any]) -> Page[AlertRule]:
     return alert_rules.list_alert_rules(**query)
 
 
-@blueprint.route("/alert_rules", methods=["POST"])
+@blueprint.route("/alert_rules", methods=["POST"], allow=Permission.OPERATE)
 @blueprint.arguments(AlertRuleSchema)
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.response(201, AlertRuleSchema, headers=ETAG)
@@ -55,7 +56,7 @@ def create_alert_rule(body: dict[str, Any], query: dict[str, Any]) -> tuple[Aler
     return tagged(alert_rules.create_alert_rule(**body))
 
 
-@blueprint.route("/alert_rules/<uuid:rule_id>", methods=["GET"])
+@blueprint.route("/alert_rules/<uuid:rule_id>", methods=["GET"], allow=Permission.READ)
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.response(200, AlertRuleSchema, headers=ETAG)
 @blueprint.alt_response(304, description="The version that If-None-Match names is still the latest.")
@@ -65,7 +66,7 @@ def get_alert_rule(query: dict[str, Any], rule_id: UUID) -> tuple[AlertRule, dic
     return tagged(alert_rules.get_alert_rule(rule_id=rule_id))
 
 
-@blueprint.route("/alert_rules/<uuid:rule_id>", methods=["PATCH"])
+@blueprint.route("/alert_rules/<uuid:rule_id>", methods=["PATCH"], allow=Permission.OPERATE)
 @blueprint.arguments(patch_schema(AlertRuleSchema))
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.arguments(IfMatch, location="headers")
@@ -80,7 +81,7 @@ def update_alert_rule(
     return tagged(alert_rules.update_alert_rule(rule_id=rule_id, changes=body, **seen))
 
 
-@blueprint.route("/alert_rules/<uuid:rule_id>", methods=["DELETE"])
+@blueprint.route("/alert_rules/<uuid:rule_id>", methods=["DELETE"], allow=Permission.OPERATE)
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.response(204)
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such rule.")

@@ -13,6 +13,7 @@ from webargs.flaskparser import FlaskParser, abort
 from werkzeug.http import parse_etags
 from werkzeug.routing import BaseConverter
 
+from chm_web.access.guard import Guarded
 from chm_web.schemas import Text
 from chm_web.services.versions import Versioned, version_of
 
@@ -66,7 +67,7 @@ class _Parser(FlaskParser):
             abort(400, exc=err, messages={"json": ["Invalid JSON body."]})
 
 
-class ApiBlueprint(Blueprint):  # type: ignore[misc]
+class ApiBlueprint(Guarded, Blueprint):  # type: ignore[misc]
     """A blueprint whose invalid input is 400, and whose unknown fields and parameters are invalid."""
 
     ARGUMENTS_PARSER = _Parser()

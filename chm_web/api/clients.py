@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from chm_web.access.permissions import Permission
 from chm_web.api.base import (
     ETAG,
     ApiBlueprint,
@@ -24,7 +25,7 @@ from chm_web.services.paging import Page
 blueprint = ApiBlueprint("api_clients", __name__, description="Clients")
 
 
-@blueprint.route("/clients", methods=["GET"])
+@blueprint.route("/clients", methods=["GET"], allow=Permission.READ)
 @blueprint.arguments(SearchQuery, location="query")
 @blueprint.response(200, page_schema(ClientSchema))
 def list_clients(query: dict[str, Any]) -> Page[Client]:
@@ -32,7 +33,7 @@ def list_clients(query: dict[str, Any]) -> Page[Client]:
     return clients.list_clients(**query)
 
 
-@blueprint.route("/clients", methods=["POST"])
+@blueprint.route("/clients", methods=["POST"], allow=Permission.ADMINISTER)
 @blueprint.arguments(ClientSchema)
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.response(201, ClientSchema, headers=ETAG)
@@ -42,7 +43,7 @@ def create_client(body: dict[str, Any], query: dict[str, Any]) -> tuple[Client, 
     return tagged(clients.create_client(**body))
 
 
-@blueprint.route("/clients/<uuid:client_id>", methods=["GET"])
+@blueprint.route("/clients/<uuid:client_id>", methods=["GET"], allow=Permission.READ)
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.response(200, ClientSchema, headers=ETAG)
 @blueprint.alt_response(304, description="The version that If-None-Match names is still the latest.")
@@ -52,7 +53,7 @@ def get_client(query: dict[str, Any], client_id: UUID) -> tuple[Client, dict[str
     return tagged(clients.get_client(client_id=client_id))
 
 
-@blueprint.route("/clients/<uuid:client_id>", methods=["PATCH"])
+@blueprint.route("/clients/<uuid:client_id>", methods=["PATCH"], allow=Permission.ADMINISTER)
 @blueprint.arguments(patch_schema(ClientSchema))
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.arguments(IfMatch, location="headers")
@@ -67,7 +68,7 @@ def update_client(
     return tagged(clients.update_client(client_id=client_id, changes=body, **seen))
 
 
-@blueprint.route("/clients/<uuid:client_id>", methods=["DELETE"])
+@blueprint.route("/clients/<uuid:client_id>", methods=["DELETE"], allow=Permission.ADMINISTER)
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.response(204)
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such client.")

@@ -7,6 +7,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
+from chm_web.access.permissions import Permission
 from chm_web.api.base import ApiBlueprint, ErrorSchema, NoQuery
 from chm_web.ingestion import queue
 from chm_web.ingestion.progress import IngestionJob, RejectedRun, SyncScope
@@ -39,7 +40,7 @@ class _JobDetail:
         return getattr(self.job, name)
 
 
-@blueprint.route("/ingestion/runs/sync", methods=["POST"])
+@blueprint.route("/ingestion/runs/sync", methods=["POST"], allow=Permission.OPERATE)
 @blueprint.arguments(SyncSchema, required=False)
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.response(202, JobSchema)
@@ -52,7 +53,7 @@ def request_sync(body: dict[str, Any], query: dict[str, Any]) -> IngestionJob:
     return job
 
 
-@blueprint.route("/ingestion/jobs", methods=["GET"])
+@blueprint.route("/ingestion/jobs", methods=["GET"], allow=Permission.READ)
 @blueprint.arguments(JobsQuery, location="query")
 @blueprint.response(200, JobsSchema)
 @blueprint.alt_response(503, schema=ErrorSchema, description="The job queue does not answer.")
@@ -61,7 +62,7 @@ def list_jobs(query: dict[str, Any]) -> dict[str, Any]:
     return {"items": queue.latest_jobs(limit=query["limit"]), "next_cursor": None}
 
 
-@blueprint.route("/ingestion/jobs/<job_id>", methods=["GET"])
+@blueprint.route("/ingestion/jobs/<job_id>", methods=["GET"], allow=Permission.READ, is_limited=False)
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.response(200, JobDetailSchema)
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such job, or it is older than a week.")

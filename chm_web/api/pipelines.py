@@ -7,6 +7,7 @@ from uuid import UUID
 
 from marshmallow import fields
 
+from chm_web.access.permissions import Permission
 from chm_web.api.base import (
     ETAG,
     ApiBlueprint,
@@ -40,7 +41,7 @@ class FleetPipelineQuery(PipelineQuery):
     environment = fields.Enum(Environment, by_value=True, load_default=None)
 
 
-@blueprint.route("/pipelines", methods=["GET"])
+@blueprint.route("/pipelines", methods=["GET"], allow=Permission.READ)
 @blueprint.arguments(FleetPipelineQuery, location="query")
 @blueprint.response(200, page_schema(PipelineSchema))
 def list_pipelines(query: dict[str, Any]) -> Page[Pipeline]:
@@ -48,7 +49,7 @@ def list_pipelines(query: dict[str, Any]) -> Page[Pipeline]:
     return pipelines.list_pipelines(**query)
 
 
-@blueprint.route("/clients/<uuid:client_id>/pipelines", methods=["GET"])
+@blueprint.route("/clients/<uuid:client_id>/pipelines", methods=["GET"], allow=Permission.READ)
 @blueprint.arguments(PipelineQuery, location="query")
 @blueprint.response(200, page_schema(PipelineSchema))
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such client.")
@@ -57,7 +58,7 @@ def list_client_pipelines(query: dict[str, Any], client_id: UUID) -> Page[Pipeli
     return pipelines.list_client_pipelines(client_id=client_id, **query)
 
 
-@blueprint.route("/clients/<uuid:client_id>/pipelines", methods=["POST"])
+@blueprint.route("/clients/<uuid:client_id>/pipelines", methods=["POST"], allow=Permission.OPERATE)
 @blueprint.arguments(PipelineSchema)
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.response(201, PipelineSchema, headers=ETAG)
@@ -68,7 +69,7 @@ def create_pipeline(body: dict[str, Any], query: dict[str, Any], client_id: UUID
     return tagged(pipelines.create_pipeline(client_id=client_id, **body))
 
 
-@blueprint.route("/pipelines/<uuid:pipeline_id>", methods=["GET"])
+@blueprint.route("/pipelines/<uuid:pipeline_id>", methods=["GET"], allow=Permission.READ)
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.response(200, PipelineSchema, headers=ETAG)
 @blueprint.alt_response(304, description="The version that If-None-Match names is still the latest.")
@@ -78,7 +79,7 @@ def get_pipeline(query: dict[str, Any], pipeline_id: UUID) -> tuple[Pipeline, di
     return tagged(pipelines.get_pipeline(pipeline_id=pipeline_id))
 
 
-@blueprint.route("/pipelines/<uuid:pipeline_id>", methods=["PATCH"])
+@blueprint.route("/pipelines/<uuid:pipeline_id>", methods=["PATCH"], allow=Permission.OPERATE)
 @blueprint.arguments(patch_schema(PipelineSchema))
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.arguments(IfMatch, location="headers")
@@ -93,7 +94,7 @@ def update_pipeline(
     return tagged(pipelines.update_pipeline(pipeline_id=pipeline_id, changes=body, **seen))
 
 
-@blueprint.route("/pipelines/<uuid:pipeline_id>", methods=["DELETE"])
+@blueprint.route("/pipelines/<uuid:pipeline_id>", methods=["DELETE"], allow=Permission.OPERATE)
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.response(204)
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such pipeline.")

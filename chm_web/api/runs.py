@@ -9,6 +9,8 @@ from uuid import UUID, uuid4
 
 from marshmallow import Schema, ValidationError, fields, validate
 
+from chm_web.access.guard import actor
+from chm_web.access.permissions import Permission
 from chm_web.api.base import ETAG, ApiBlueprint, ErrorSchema, NoQuery, PageQuery, page_schema, tagged
 from chm_web.models import Run, RunStatus
 from chm_web.schemas import (
@@ -25,6 +27,8 @@ from chm_web.services.paging import Page
 from chm_web.services.runs import RecordResult, Rejection, RunRecord, RunSummary
 
 blueprint = ApiBlueprint("api_runs", __name__, description="Runs")
+
+_ONE_OF_PIPELINE = "/pipelines/<uuid:pipeline_id>/runs/<external_id:external_run_id>"
 
 
 class WindowQuery(Schema):
@@ -49,7 +53,7 @@ class RunQuery(PageQuery, WindowQuery):
     order = fields.String(load_default="desc", validate=validate.OneOf(["desc", "asc"]))
 
 
-@blueprint.route("/pipelines/<uuid:pipeline_id>/runs", methods=["GET"])
+@blueprint.route("/pipelines/<uuid:pipeline_id>/runs", methods=["GET"], allow=Permission.READ)
 @blueprint.arguments(RunQuery, location="query")
 @blueprint.response(200, page_schema(RunSchema))
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such pipeline.")
@@ -58,7 +62,7 @@ def list_runs(query: dict[str, Any], pipeline_id: UUID) -> Page[Run]:
     return runs.list_pipeline_runs(pipeline_id=pipeline_id, **query)
 
 
-@blueprint.route("/pipelines/<uuid:pipeline_id>/runs", methods=["POST"])
+@blueprint.route("/pipelines/<uuid:pipeline_id>/runs", methods=["POST"], allow=Permission.OPERATE)
 @blueprint.arguments(RunSchema)
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.response(201, RunSchema, headers=ETAG)
@@ -67,10 +71,11 @@ def list_runs(query: dict[str, Any], pipeline_id: UUID) -> Page[Run]:
 def create_run(body: dict[str, Any], query: dict[str, Any], pipeline_id: UUID) -> tuple[Run, dict[str, str]]:
     """Record a run by hand."""
     external_run_id = body.pop("external_run_id") or f"manual-{uuid4()}"
-    return tagged(runs.create_run(record=RunRecord(pipeline_id=pipeline_id, external_run_id=external_run_id, **body)))
+    record = RunRecord(pipeline_id=pipeline_id, external_run_id=external_run_id, **body)
+    return tagged(runs.create_run(record=record, updated_by=actor().name))
 
 
-@blueprint.route("/pipelines/<uuid:pipeline_id>/runs/latest", methods=["GET"])
+@blueprint.route("/pipelines/<uuid:pipeline_id>/runs/latest", methods=["GET"], allow=Permission.READ)
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.response(200, RunSchema, headers=ETAG)
 @blueprint.alt_response(304, description="The version that If-None-Match names is still the latest.")
@@ -80,7 +85,9 @@ def get_latest_run(query: dict[str, Any], pipeline_id: UUID) -> tuple[Run, dict[
     return tagged(runs.get_latest_run(pipeline_id=pipeline_id))
 
 
-@blueprint.route("/pipelines/<uuid:pipeline_id>/runs/<external_id:external_run_id>", methods=["GET"])
+@blueprint.route(
+    "/pipelines/<uuid:pipeline_id>/runs/<external_id:external_run_id>", methods=["GET"], allow=Permission.READ
+)
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.response(200, RunSchema, headers=ETAG)
 @blueprint.alt_response(304, description="The version that If-None-Match names is still the latest.")
@@ -90,7 +97,9 @@ def get_pipeline_run(query: dict[str, Any], pipeline_id: UUID, external_run_id: 
     return tagged(runs.get_pipeline_run(pipeline_id=pipeline_id, external_run_id=external_run_id))
 
 
-@blueprint.route("/pipelines/<uuid:pipeline_id>/runs/<external_id:external_run_id>", methods=["PUT"])
+@blueprint.route(
+    "/pipelines/<uuid:pipeline_id>/runs/<external_id:external_run_id>", methods=["PUT"], allow=Permission.REPORT
+)
 @blueprint.arguments(RunReportSchema)
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.response(200, RunSchema, headers=ETAG, description="The run was known; it stands as shown.")
@@ -101,12 +110,12 @@ def report_run(
 ) -> tuple[Run, int, dict[str, str]]:
     """Report a run, as often as you like: reports of one run are merged, and a repeated one changes nothing."""
     record = RunRecord(pipeline_id=pipeline_id, external_run_id=external_run_id, **body)
-    run, created = runs.report_run(record=record)
+    run, created = runs.report_run(record=record, updated_by=actor().name)
     shown, headers = tagged(run)
     return shown, 201 if created else 200, headers
 
 
-@blueprint.route("/clients/<uuid:client_id>/runs/summary", methods=["GET"])
+@blueprint.route("/clients/<uuid:client_id>/runs/summary", methods=["GET"], allow=Permission.READ)
 @blueprint.arguments(WindowQuery, location="query")
 @blueprint.response(200, RunSummarySchema)
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such client.")
@@ -115,7 +124,7 @@ def summarize_client_runs(query: dict[str, Any], client_id: UUID) -> RunSummary:
     return runs.summarize_client_runs(client_id=client_id, now=datetime.now(UTC), **query)
 
 
-@blueprint.route("/runs", methods=["GET"])
+@blueprint.route("/runs", methods=["GET"], allow=Permission.READ)
 @blueprint.arguments(FleetRunQuery, location="query")
 @blueprint.response(200, page_schema(RunSchema))
 def list_fleet_runs(query: dict[str, Any]) -> Page[Run]:
@@ -123,7 +132,7 @@ def list_fleet_runs(query: dict[str, Any]) -> Page[Run]:
     return runs.list_runs(**query)
 
 
-@blueprint.route("/runs/<uuid:run_id>", methods=["GET"])
+@blueprint.route("/runs/<uuid:run_id>", methods=["GET"], allow=Permission.READ)
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.response(200, RunSchema, headers=ETAG)
 @blueprint.alt_response(304, description="The version that If-None-Match names is still the latest.")
@@ -133,14 +142,14 @@ def get_run(query: dict[str, Any], run_id: UUID) -> tuple[Run, dict[str, str]]:
     return tagged(runs.get_run(run_id=run_id))
 
 
-@blueprint.route("/runs/batch", methods=["POST"])
+@blueprint.route("/runs/batch", methods=["POST"], allow=Permission.REPORT)
 @blueprint.arguments(RunBatchSchema)
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.response(200, RecordResultSchema)
 def record_batch(body: dict[str, Any], query: dict[str, Any]) -> RecordResult:
     """Report up to 1,000 runs of any pipelines, by the same rule as one. A bad one never costs the others."""
     records, rejected = _checked(body["runs"])
-    result = runs.record_runs(records=records.values())
+    result = runs.record_runs(records=records.values(), updated_by=actor().name)
     places = list(records)
     rejected += [replace(each, index=places[each.index]) for each in result.rejected]
     return replace(result, rejected=tuple(sorted(rejected, key=lambda each: each.index)))

@@ -113,6 +113,7 @@ def _run(stack: ExitStack, console: Console, *, host: str, port: int | None, dat
         environ = _services(stack, data_dir)
     environ |= {
         "CHM_SECRET_KEY": _kept_secret(data_dir / "secret_key"),
+        "CHM_TOKENS_FILE": str(data_dir / "tokens.json"),
         "CHM_PARTNER_API_TOKEN": secrets.token_urlsafe(32),
         "CHM_PARTNER_API_PLATFORMS": ",".join(Platform),
         "CHM_ALLOWED_HOSTS": os.environ.get("CHM_ALLOWED_HOSTS") or ",".join((*LOOPBACK_HOSTS, _in_url(host))),
@@ -141,6 +142,8 @@ def _run(stack: ExitStack, console: Console, *, host: str, port: int | None, dat
         console.print(f"\nReady after {time.monotonic() - started:.0f} s. Everything it keeps is in {data_dir}")
         console.print(f"\n  [bold]http://{_in_url(host)}:{port}/[/bold]\n")
         console.print("No sign-in yet: anyone who reaches this address may use it. Ctrl-C stops everything.")
+        tokens = f"chm tokens --file '{environ['CHM_TOKENS_FILE']}' create NAME --scope write"
+        console.print(f"The REST API takes a token: {tokens}", highlight=False)
         _keep_ingesting(app, console, [worker, web])
 
 

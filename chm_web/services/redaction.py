@@ -69,6 +69,8 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\bxox[abposr]-[A-Za-z0-9-]{8,}"), REDACTED),
     (re.compile(r"\b(?:sk|pk|rk)[-_](?:live|test|proj|ant)[-_][A-Za-z0-9_-]{8,}"), REDACTED),
     (re.compile(r"\bAIza[A-Za-z0-9_-]{30,}"), REDACTED),
+    # Tokens of our own API (chm_web.access.tokens).
+    (re.compile(r"\bchm_[A-Za-z0-9_-]{40,}"), REDACTED),
     (re.compile(r"([?&;]sig=)[^&\s\"']+", re.IGNORECASE), rf"\1{REDACTED}"),
     (re.compile(_NAMED_IN_TEXT, re.IGNORECASE), rf"\g<name>{REDACTED}"),
 )
@@ -78,7 +80,23 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
 _SUSPECT_WORDS = (
     *("passw", "passphrase", "pwd", "secret", "token", "key", "auth", "credential", "cookie", "session", "dsn"),
     *("connection", "signature", "sig=", "@", "bearer", "basic", "eyj", "akia", "asia", "abia", "acca", "aiza"),
-    *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "sk-", "sk_", "pk-", "pk_", "rk-", "rk_"),
+    *(
+        "ghp_",
+        "gho_",
+        "ghu_",
+        "ghs_",
+        "ghr_",
+        "github_pat_",
+        "glpat-",
+        "chm_",
+        "xox",
+        "sk-",
+        "sk_",
+        "pk-",
+        "pk_",
+        "rk-",
+        "rk_",
+    ),
 )
 
 

@@ -159,8 +159,8 @@ def test_post_from_our_own_pages_is_taken(api: ApiClient, site: str) -> None:
     assert api.post("/clients", {"name": "a"}, headers={"Sec-Fetch-Site": site}).status_code == 201
 
 
-def test_reading_is_not_refused_by_whence_it_came(app: Flask) -> None:
-    response = app.test_client().get(f"{PREFIX}/clients", headers={"Sec-Fetch-Site": "cross-site"})
+def test_reading_is_not_refused_by_whence_it_came(api: ApiClient) -> None:
+    response = api.get("/clients", headers={"Sec-Fetch-Site": "cross-site"})
 
     assert response.status_code == 200
 

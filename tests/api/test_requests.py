@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Protocol
 from uuid import UUID
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -16,17 +16,29 @@ from tests.http import PREFIX, ApiClient
 REQUEST_ID = "X-Request-ID"
 
 
-def get(app: Flask, path: str, **headers: str) -> TestResponse:
+class Get(Protocol):
     """GET with headers, written with underscores."""
-    return app.test_client().get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+    def __call__(self, path: str, **headers: str) -> TestResponse:
+        """Give the answer."""
+
+
+@pytest.fixture
+def get(api: ApiClient) -> Get:
+    """Ask as somebody who may."""
+
+    def ask(path: str, **headers: str) -> TestResponse:
+        return api.client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+    return ask
 
 
 # -- request ids --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("given", ["abcdefgh", "A.b_c-9" * 9, "0190a5b4-7e1c-7c3a-8f7e-1234567890ab", "x" * 64])
-def test_request_id_that_is_well_formed_is_given_back(app: Flask, given: str) -> None:
-    assert get(app, f"{PREFIX}/clients", X_Request_ID=given).headers[REQUEST_ID] == given
+def test_request_id_that_is_well_formed_is_given_back(get: Get, given: str) -> None:
+    assert get(f"{PREFIX}/clients", X_Request_ID=given).headers[REQUEST_ID] == given
 
 
 MALFORMED = [
@@ -42,8 +54,8 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("given", MALFORMED)
-def test_request_id_that_is_not_well_formed_is_replaced(app: Flask, given: str) -> None:
-    found = get(app, f"{PREFIX}/clients", X_Request_ID=given).headers[REQUEST_ID]
+def test_request_id_that_is_not_well_formed_is_replaced(get: Get, given: str) -> None:
+    found = get(f"{PREFIX}/clients", X_Request_ID=given).headers[REQUEST_ID]
 
     assert UUID(found).version == 7
 
@@ -55,13 +67,13 @@ def test_each_request_gets_an_id_of_its_own(api: ApiClient) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/nothing", "/healthz", "/static/nothing", f"{PREFIX}/nothing", f"{PREFIX}/clients?x=1", "/api/"]
 )
-def test_every_answer_bears_the_request_id(app: Flask, path: str) -> None:
-    assert get(app, path, X_Request_ID="my-request-7").headers.getlist(REQUEST_ID) == ["my-request-7"]
+def test_every_answer_bears_the_request_id(get: Get, path: str) -> None:
+    assert get(path, X_Request_ID="my-request-7").headers.getlist(REQUEST_ID) == ["my-request-7"]
 
 
 @pytest.mark.parametrize("path", ["/clients", f"{PREFIX}/clients"])
-def test_request_to_a_refused_host_has_its_id_too(app: Flask, path: str) -> None:
-    response = get(app, path, Host="evil.example", X_Request_ID="my-request-7")
+def test_request_to_a_refused_host_has_its_id_too(get: Get, path: str) -> None:
+    response = get(path, Host="evil.example", X_Request_ID="my-request-7")
 
     assert response.status_code == 400
     assert response.headers[REQUEST_ID] == "my-request-7"
@@ -88,13 +100,13 @@ REFUSED_HOSTS = [
 
 
 @pytest.mark.parametrize("host", REFUSED_HOSTS)
-def test_unknown_host_is_refused_by_the_api(app: Flask, host: str) -> None:
-    assert refusal(get(app, f"{PREFIX}/clients", Host=host)) == INVALID
+def test_unknown_host_is_refused_by_the_api(get: Get, host: str) -> None:
+    assert refusal(get(f"{PREFIX}/clients", Host=host)) == INVALID
 
 
 @pytest.mark.parametrize("path", ["/", "/clients", "/healthz", "/nothing"])
-def test_unknown_host_is_refused_by_pages(app: Flask, path: str) -> None:
-    response = get(app, path, Host="evil.example")
+def test_unknown_host_is_refused_by_pages(get: Get, path: str) -> None:
+    response = get(path, Host="evil.example")
 
     assert response.status_code == 400
     assert response.mimetype == "text/html"
@@ -103,26 +115,26 @@ def test_unknown_host_is_refused_by_pages(app: Flask, path: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost"])
-def test_unknown_path_of_the_api_is_answered_by_host(app: Flask, host: str) -> None:
+def test_unknown_path_of_the_api_is_answered_by_host(get: Get, host: str) -> None:
     expected = NOT_FOUND if host == "localhost" else INVALID
 
-    assert refusal(get(app, f"{PREFIX}/nothing", Host=host)) == expected
+    assert refusal(get(f"{PREFIX}/nothing", Host=host)) == expected
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1", "127.0.0.1:65535"])
 @pytest.mark.parametrize("path", ["/", f"{PREFIX}/clients"])
-def test_loopback_names_pass_with_any_port(app: Flask, path: str, host: str) -> None:
-    assert get(app, path, Host=host).status_code == 200
+def test_loopback_names_pass_with_any_port(get: Get, path: str, host: str) -> None:
+    assert get(path, Host=host).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["[::1]", "[::1]:8000", "LOCALHOST:80", "LocalHost"])
-def test_loopback_passes_in_every_spelling(app: Flask, host: str) -> None:
-    assert get(app, f"{PREFIX}/clients", Host=host).status_code == 200
+def test_loopback_passes_in_every_spelling(get: Get, host: str) -> None:
+    assert get(f"{PREFIX}/clients", Host=host).status_code == 200
 
 
-def test_forwarded_host_is_not_believed(app: Flask) -> None:
-    assert get(app, f"{PREFIX}/clients", X_Forwarded_Host="evil.example").status_code == 200
-    assert get(app, f"{PREFIX}/clients", Host="evil.example", X_Forwarded_Host="localhost").status_code == 400
+def test_forwarded_host_is_not_believed(get: Get) -> None:
+    assert get(f"{PREFIX}/clients", X_Forwarded_Host="evil.example").status_code == 200
+    assert get(f"{PREFIX}/clients", Host="evil.example", X_Forwarded_Host="localhost").status_code == 400
 
 
 # -- headers ------------------------------------------------------------------------------------------------------
@@ -150,8 +162,8 @@ def test_refusals_of_bodies_carry_the_security_headers(api: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", f"{PREFIX}/clients"])
-def test_refused_host_is_told_with_the_security_headers(app: Flask, path: str) -> None:
-    assert_secured(get(app, path, Host="evil.example"))
+def test_refused_host_is_told_with_the_security_headers(get: Get, path: str) -> None:
+    assert_secured(get(path, Host="evil.example"))
 
 
 def test_answers_of_the_api_are_json(api: ApiClient, client: FlaskClient) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from chm_web.access.permissions import Scope
 from tests.api.envelope import INVALID, STALE, issues, refusal
 from tests.factories import make_alert_rule, make_client, make_pipeline, make_run
-from tests.http import ApiClient
+from tests.http import ApiClient, client_with_token
 
 CHANGES: dict[str, dict[str, Any]] = {
     "clients": {"name": "new"},
@@ -19,9 +20,9 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def api(committed_app: Flask) -> ApiClient:
+def api(committed_app: Flask, tokens: dict[Scope, str]) -> ApiClient:
     """A service whose changes are committed."""
-    return ApiClient(committed_app.test_client())
+    return ApiClient(client_with_token(committed_app, tokens[Scope.WRITE]))
 
 
 @pytest.fixture(params=CHANGES)

@@ -25,6 +25,7 @@ from sqlalchemy.engine import make_url
 from werkzeug import Request, Response
 
 from chm_web import create_app
+from chm_web.access.permissions import Scope
 from chm_web.config import ROOT, Config
 from chm_web.embedded import embedded_services
 from chm_web.extensions import db
@@ -33,6 +34,7 @@ from chm_web.ingestion.queue import get_job, request_sync
 from chm_web.models import Pipeline
 from chm_web.services.exceptions import NotFound, Unavailable
 from tests.factories import make_pipeline
+from tests.http import client_with_token
 from tests.ingestion.conftest import WorkerProcess, children_of, wait_until
 from tests.ingestion.partners import TOKEN, Account, base_url, ingest, page, run
 from tests.ingestion.relay import Relay
@@ -119,7 +121,7 @@ def start_server(stack: ExitStack, directory: Path, database: Relay, redis: Rela
 
 
 @pytest.fixture
-def house(tmp_path: Path, httpserver: HTTPServer) -> Iterator[House]:
+def house(tmp_path: Path, httpserver: HTTPServer, tokens_file: Path) -> Iterator[House]:
     """Everything, running, with a partner whose every pipeline has six pages."""
     database, redis = Relay(), Relay()
     stacks = {"postgres": ExitStack(), "redis": ExitStack()}
@@ -129,6 +131,7 @@ def house(tmp_path: Path, httpserver: HTTPServer) -> Iterator[House]:
         "CHM_DATABASE_URL": urls["postgres"],
         "CHM_REDIS_URL": urls["redis"],
         "CHM_SECRET_KEY": secrets.token_hex(32),
+        "CHM_TOKENS_FILE": str(tokens_file),
         "CHM_PARTNER_API_BASE_URL": base_url(httpserver),
         "CHM_PARTNER_API_TOKEN": TOKEN,
         "CHM_PARTNER_PAGE_SIZE": str(SIZE),
@@ -288,9 +291,9 @@ def test_redis_restarted_in_the_middle(house: House) -> None:
     assert rows_of(pipeline) == undisturbed_rows(house)
 
 
-def test_postgresql_away_for_ten_seconds_under_load(house: House) -> None:
+def test_postgresql_away_for_ten_seconds_under_load(house: House, tokens: dict[Scope, str]) -> None:
     pipelines = [make_pipeline() for _ in range(4)]
-    web = house.app.test_client()
+    web = client_with_token(house.app, tokens[Scope.READ])
     seen: dict[str, tuple[int, ...]] = {}
 
     def ask() -> tuple[int, ...]:

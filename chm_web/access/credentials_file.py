@@ -1,0 +1,99 @@
+"""A small JSON file of named credentials: read anew when it has changed, replaced whole, written by one at a time.
+
+Credentials are deployment configuration, not domain data: no table holds them. Only hashes of secrets are kept.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from chm_web.services.exceptions import NotWritable, Unavailable
+
+E = TypeVar("E")
+
+# What identifies one state of a file: a replaced file has another inode even within one tick of the clock.
+_Stamp = tuple[int, int, int]
+
+
+class CredentialsFile(Generic[E]):
+    """The entries of one file by their names. A file that is not there holds none."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        load: Callable[[str, Mapping[str, Any]], E],
+        dump: Callable[[E], Mapping[str, Any]],
+    ) -> None:
+        self.path = path
+        self._load = load
+        self._dump = dump
+        self._seen: tuple[_Stamp | None, dict[str, E]] = (None, {})
+
+    def entries(self) -> Mapping[str, E]:
+        """Give the entries as the file holds them now.
+
+        Raises:
+            Unavailable: the file is there and cannot be read. Nobody is let in by what it said before.
+        """
+        try:
+            status = self.path.stat()
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+            known, entries = self._seen
+            if known != stamp:
+                entries = self._parse(self.path.read_text(encoding="utf-8"))
+                self._seen = (stamp, entries)
+        except FileNotFoundError:
+            return {}
+        except OSError as err:
+            raise Unavailable(f"The file of credentials {self.path.name} cannot be read: {err.strerror}.") from err
+        except (ValueError, TypeError, KeyError, AttributeError) as err:
+            raise Unavailable(f"The file of credentials {self.path.name} is damaged.") from err
+        return entries
+
+    @contextmanager
+    def changing(self) -> Iterator[dict[str, E]]:
+        """Give the entries to change; they are written when the block ends well. Others who change wait meanwhile.
+
+        Raises:
+            NotWritable: the file cannot be written.
+            Unavailable: it cannot be read.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.with_name(f"{self.path.name}.lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                entries = dict(self.entries())
+                yield entries
+                self._write(entries)
+        except OSError as err:
+            raise NotWritable(f"{self.path} cannot be written: {err.strerror}.") from err
+
+    def _parse(self, text: str) -> dict[str, E]:
+        return {name: self._load(name, values) for name, values in json.loads(text)["entries"].items()}
+
+    def _write(self, entries: Mapping[str, E]) -> None:
+        content = {"version": 1, "entries": {name: self._dump(entry) for name, entry in entries.items()}}
+        unfinished = self.path.with_name(f"{self.path.name}.new")
+        unfinished.unlink(missing_ok=True)
+        # Whole or not at all, and never readable by others, not even for a moment.
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
+        self._keep_owner(unfinished)
+        unfinished.replace(self.path)
+
+    def _keep_owner(self, unfinished: Path) -> None:
+        """Let root change the file of a service without taking it away from that service."""
+        if os.geteuid() == 0 and self.path.exists():
+            status = self.path.stat()
+            os.chown(unfinished, status.st_uid, status.st_gid)
+            unfinished.chmod(status.st_mode & 0o660)
