@@ -5,17 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import flask
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
+
+from chm_web.access import sessions
+from chm_web.access.permissions import Role
+from chm_web.access.sessions import Method, SignedIn
 
 PREFIX = "/api/v1"
 
 
 def client_with_token(app: Flask, token: str) -> FlaskClient:
     """A client whose every request bears an API token."""
-    client = app.test_client()
+    return bearing(app.test_client(), token)
+
+
+def bearing(client: FlaskClient, token: str) -> FlaskClient:
+    """Let every request of ``client`` bear an API token."""
     client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+    return client
+
+
+def client_of(app: Flask, name: str = "somebody", role: Role = Role.ADMIN) -> FlaskClient:
+    """A browser, without JavaScript, in which somebody is signed in."""
+    client = app.test_client()
+    with app.test_request_context():
+        sessions.sign_in(SignedIn(name, role, Method.OIDC))
+        begun = dict(flask.session)
+    with client.session_transaction() as session:
+        session.update(begun)
     return client
 
 

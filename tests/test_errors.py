@@ -22,7 +22,7 @@ from chm_web.config import Config
 from chm_web.services import clients
 from chm_web.services.exceptions import Conflict, FieldIssue, Invalid, NotFound, ServiceError, Unavailable
 from tests.api.envelope import INVALID, NOT_FOUND, UNAVAILABLE, issues, refusal
-from tests.http import ApiClient, client_with_token
+from tests.http import ApiClient, bearing, client_of
 
 NOT_ALLOWED = (405, "method_not_allowed")
 INTERNAL = (500, "internal_error")
@@ -265,9 +265,10 @@ def stranded(tokens_file: Path, tokens: dict[Scope, str]) -> FlaskClient:
         redis_url="redis://:hunter2@127.0.0.1:9",
         secret_key=secrets.token_hex(32),
         partner_api_base_url="http://127.0.0.1:9",
+        users_file=tokens_file.with_name("users.json"),
         tokens_file=tokens_file,
     )
-    return client_with_token(create_app(config), tokens[Scope.WRITE])
+    return bearing(client_of(create_app(config)), tokens[Scope.WRITE])
 
 
 ID = "0190a5b4-7e1c-7c3a-8f7e-1234567890ab"

@@ -14,6 +14,7 @@ from chm_web.commands.bench import bench
 from chm_web.commands.demo import demo
 from chm_web.commands.ingest import ingest
 from chm_web.commands.tokens import tokens
+from chm_web.commands.users import users
 from chm_web.commands.worker import worker
 from chm_web.config import ConfigError
 
@@ -45,7 +46,7 @@ cli = _Cli(
     load_dotenv=False,
     add_version_option=False,
 )
-for _command in (bench, db, demo, ingest, tokens, worker):
+for _command in (bench, db, demo, ingest, tokens, users, worker):
     cli.add_command(_command)
 click.version_option(version("chm"), prog_name="CHM")(cli)
 

@@ -9,9 +9,10 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from chm_web.access.permissions import Scope
 from chm_web.web.headers import SECURITY_HEADERS
 from tests.api.envelope import INVALID, NOT_FOUND, refusal
-from tests.http import PREFIX, ApiClient
+from tests.http import PREFIX, ApiClient, bearing
 
 REQUEST_ID = "X-Request-ID"
 
@@ -24,11 +25,12 @@ class Get(Protocol):
 
 
 @pytest.fixture
-def get(api: ApiClient) -> Get:
-    """Ask as somebody who may."""
+def get(client: FlaskClient, tokens: dict[Scope, str]) -> Get:
+    """Ask as somebody who may, on pages and in the API."""
+    bearing(client, tokens[Scope.READ])
 
     def ask(path: str, **headers: str) -> TestResponse:
-        return api.client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        return client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
     return ask
 

@@ -49,7 +49,7 @@ def test_ended_ingestion_stops_asking(page: Page, site: Site) -> None:
 
 @pytest.mark.usefixtures("worker")
 def test_ingest_now_works_without_javascript(browser: Browser, site: Site) -> None:
-    context = browser.new_context(java_script_enabled=False)
+    context = site.sign_in(browser.new_context(java_script_enabled=False))
     page = context.new_page()
     page.goto(site.url)
 
