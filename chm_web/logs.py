@@ -10,6 +10,7 @@ from typing import Any
 from flask import g, has_request_context
 from pythonjsonlogger.json import JsonFormatter
 
+from chm_web.access.origin import client_address
 from chm_web.services.redaction import redact_value
 
 _FIELDS = "%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -26,9 +27,10 @@ class _Formatter(JsonFormatter):
 
 class _RequestId(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add the id of the request that is being answered."""
+        """Add the id of the request that is being answered, and whence it comes."""
         if has_request_context() and "request_id" in g:
             record.request_id = g.request_id
+            record.address = client_address()
         return True
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import flask_migrate
 import pytest
 import sqlalchemy as sa
-from flask import Flask
+from flask import Flask, g, request_started
 from flask.testing import FlaskClient
 from redis import Redis
 from sqlalchemy.orm import scoped_session
@@ -100,9 +100,16 @@ def base_app(config: Config) -> Flask:
     """The app on a migrated database."""
     app = create_app(config)
     app.testing = True
+    request_started.connect(_begin_with_nothing, app)
     with app.app_context():
         flask_migrate.upgrade()
     return app
+
+
+def _begin_with_nothing(sender: Flask, **_: Any) -> None:
+    """Let no request of a test see what the one before left in ``g``: they share the test's own context."""
+    for name in list(g):
+        g.pop(name)
 
 
 @pytest.fixture

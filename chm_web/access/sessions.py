@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import enum
 import hashlib
-import time
 from dataclasses import dataclass
 from datetime import timedelta
+from time import time as now
 from typing import Any
 
 import flask
@@ -92,15 +92,15 @@ def users() -> UserFile:
 def sign_in(user: SignedIn) -> None:
     """Begin a session of ``user``, with nothing left of what the browser held before."""
     session.clear()
-    now = time.time()
+    moment = now()
     kept = users().find(user.kept_as)
     session[_KEY] = {
         "name": user.name,
         "role": user.role.value,
         "method": user.method.value,
         "stamp": kept.stamp if kept else "",
-        "began": now,
-        "seen": now,
+        "began": moment,
+        "seen": moment,
     }
     session.permanent = True
     login_user(user)
@@ -126,13 +126,15 @@ def _load(user_id: str) -> SignedIn | None:
     if kept is None:
         return None
     config: Config = current_app.config["CHM"]
-    now = time.time()
-    if now - kept["began"] > config.session_hours * 3600 or now - kept["seen"] > config.session_idle_minutes * 60:
+    moment = now()
+    if moment - kept["began"] > config.session_hours * 3600:
+        return None
+    if moment - kept["seen"] > config.session_idle_minutes * 60:
         return None
     user = SignedIn(kept["name"], Role(kept["role"]), Method(kept["method"]))
     known = users().find(user.kept_as)
     if (known.stamp if known else "") != kept["stamp"] or user.get_id() != user_id:
         return None
-    if now - kept["seen"] > _NOTE_EVERY and POLL_HEADER not in flask.request.headers:
-        session[_KEY] = kept | {"seen": now}
+    if moment - kept["seen"] > _NOTE_EVERY and POLL_HEADER not in flask.request.headers:
+        session[_KEY] = kept | {"seen": moment}
     return user

@@ -66,7 +66,7 @@ def check_password(*, name: str, password: str) -> User:
     _count(name)
     user = sessions.users().check_password(name=name, password=password)
     if user is None:
-        log.warning("password refused", extra={"user": name[:100], "address": client_address()})
+        log.warning("password refused", extra={"user": name[:100]})
         raise SignInRefused("The name or the password is wrong.")
     return user
 
@@ -82,7 +82,7 @@ def with_link(secret: str) -> SignedIn:
     _count(None)
     user = sessions.users().use_link(secret)
     if user is None:
-        log.warning("sign-in link refused", extra={"address": client_address()})
+        log.warning("sign-in link refused")
         raise SignInRefused(
             "This link has been used or has expired. Sign in with your password, or ask for a new link."
         )
@@ -119,7 +119,7 @@ def _begin(user: User) -> SignedIn:
     assert user.role is not None  # noqa: S101 - only local users are found by password or link
     signed_in = SignedIn(user.name, user.role, Method.LOCAL)
     sessions.sign_in(signed_in)
-    log.info("signed in", extra={"user": user.name, "role": user.role.value, "address": client_address()})
+    log.info("signed in", extra={"user": user.name, "role": user.role.value})
     return signed_in
 
 

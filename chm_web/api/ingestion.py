@@ -7,6 +7,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
+from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
 from chm_web.api.base import ApiBlueprint, ErrorSchema, NoQuery
 from chm_web.ingestion import queue
@@ -49,7 +50,7 @@ class _JobDetail:
 @blueprint.alt_response(503, schema=ErrorSchema, description="The job queue does not answer.")
 def request_sync(body: dict[str, Any], query: dict[str, Any]) -> IngestionJob:
     """Ask for an ingestion. A live job that covers the same scope is given back instead of a second one."""
-    job, _ = queue.request_sync(scope=SyncScope(**body))
+    job, _ = queue.request_sync(scope=SyncScope(**body), requested_by=actor().name)
     return job
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Select, func, select
 
 from chm_web.extensions import db
 from chm_web.models import Client, Environment, Pipeline, PipelineType, Platform
+from chm_web.services.audit import all_of, log_change
 from chm_web.services.clients import get_client
 from chm_web.services.conflicts import commit_explained
 from chm_web.services.exceptions import NotFound
@@ -29,6 +30,7 @@ def create_pipeline(
     environment: Environment = Environment.PROD,
     is_active: bool = True,
     expected_every_minutes: int | None = None,
+    updated_by: str | None = None,
 ) -> Pipeline:
     """Create a pipeline of a client.
 
@@ -42,6 +44,7 @@ def create_pipeline(
         environment: where it is deployed.
         is_active: whether it counts in the active views.
         expected_every_minutes: how often a success is expected; makes "late" derivable.
+        updated_by: who creates it.
 
     Raises:
         NotFound: there is no such client.
@@ -59,9 +62,11 @@ def create_pipeline(
         environment=environment,
         is_active=is_active,
         expected_every_minutes=expected_every_minutes,
+        updated_by=updated_by,
     )
     db.session.add(pipeline)
     commit_explained()
+    log_change("create", pipeline, all_of(pipeline), updated_by)
     return pipeline
 
 
@@ -77,7 +82,9 @@ def get_pipeline(*, pipeline_id: UUID) -> Pipeline:
     return pipeline
 
 
-def update_pipeline(*, pipeline_id: UUID, changes: Mapping[str, Any], if_version: str | None = None) -> Pipeline:
+def update_pipeline(
+    *, pipeline_id: UUID, changes: Mapping[str, Any], if_version: str | None = None, updated_by: str | None = None
+) -> Pipeline:
     """Change the fields named in ``changes``: any of a new pipeline's but the client.
 
     Raises:
@@ -87,18 +94,19 @@ def update_pipeline(*, pipeline_id: UUID, changes: Mapping[str, Any], if_version
         Invalid: a value breaks a rule of the data model.
     """
     pipeline = get_pipeline(pipeline_id=pipeline_id)
-    apply_changes(pipeline, changes, if_version)
+    changed = apply_changes(pipeline, changes, if_version=if_version, updated_by=updated_by)
     commit_explained()
+    log_change("update", pipeline, changed, updated_by)
     return pipeline
 
 
-def disable_pipeline(*, pipeline_id: UUID) -> None:
+def disable_pipeline(*, pipeline_id: UUID, updated_by: str | None = None) -> None:
     """Leave a pipeline out of the active views and of ingestion; its history stays. Doing it twice is fine.
 
     Raises:
         NotFound: there is no such pipeline.
     """
-    update_pipeline(pipeline_id=pipeline_id, changes={"is_active": False})
+    update_pipeline(pipeline_id=pipeline_id, changes={"is_active": False}, updated_by=updated_by)
 
 
 def list_client_pipelines(

@@ -9,6 +9,7 @@ from flask import Flask
 from chm_web.access.guard import declare, may
 from chm_web.access.permissions import Permission
 from chm_web.access.sessions import signed_in
+from chm_web.services.exceptions import Unavailable
 from chm_web.web import account, clients, formats, headers, ingestion, overview, pipelines, probes, static_files
 
 
@@ -28,4 +29,8 @@ def init_app(app: Flask) -> None:
 
 def _who() -> dict[str, Any]:
     """Tell every template who is signed in and what may be shown to them."""
-    return {"me": signed_in(), "may": may, "providers": []}
+    try:
+        me = signed_in()
+    except Unavailable:  # told already, by the very page that is being made
+        me = None
+    return {"me": me, "may": may, "providers": []}

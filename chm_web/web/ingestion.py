@@ -8,6 +8,7 @@ from uuid import UUID
 from flask import Response, abort, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
 from chm_web.ingestion import queue
 from chm_web.ingestion.progress import SyncScope
@@ -27,7 +28,7 @@ def sync() -> BaseResponse:
     """Start an ingestion, or join the one that runs, and lead to its progress. For operators and admins."""
     scope = _scope(request.form)
     try:
-        job, _ = queue.request_sync(scope=scope)
+        job, _ = queue.request_sync(scope=scope, requested_by=actor().name)
     except (Conflict, Unavailable) as err:
         panel = IngestPanel(scope=scope, problem=err.message, refused=True)
         page = render_template("ingestion/refused.html", panel=panel, **_subject(scope))

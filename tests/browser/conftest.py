@@ -76,6 +76,8 @@ class Site:
             "clients": "/clients",
             "client": f"/clients/{self.client.id}",
             "pipeline": f"/pipelines/{self.failing.id}",
+            "profile": "/profile",
+            "sign-in": "/sign-in?next=/clients",
             "not found": "/no/such/page",
         }
 

@@ -78,10 +78,11 @@ def test_refusal_is_shown_in_place(page: Page, site: Site) -> None:
     expect(page.get_by_role("button", name="Try again")).to_be_visible()
 
 
-def test_lost_session_is_told_in_place(page: Page, site: Site) -> None:
-    page.goto(site.url)
+def test_lost_session_leads_to_sign_in_and_back(page: Page, site: Site) -> None:
+    page.goto(site.url + site.paths["pipeline"])
     page.context.clear_cookies()
 
     page.get_by_role("button", name="Ingest now").click()
 
-    expect(page.locator("#notice")).to_contain_text("Reload the page and try again")
+    expect(page.get_by_role("heading", name="Sign in to CHM")).to_be_visible()
+    assert page.locator("input[name=next]").get_attribute("value") == site.paths["pipeline"]

@@ -12,7 +12,7 @@ from tests.browser.conftest import ROOT, Site, watched
 pytestmark = pytest.mark.browser
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
-PAGES = ["overview", "healthy", "clients", "client", "pipeline", "not found"]
+PAGES = ["overview", "healthy", "clients", "client", "pipeline", "profile", "sign-in", "not found"]
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 
 
@@ -21,7 +21,8 @@ def open_page(browser: Browser, site: Site, name: str, size: str, theme: Any) ->
     width, height = SIZES[size]
     # The tests read the page from outside its policy; what the page itself does stays under it.
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
-    site.sign_in(context)
+    if name != "sign-in":
+        site.sign_in(context)
     page = watched(context.new_page(), site)
     page.goto(site.url + site.paths[name])
     return page
