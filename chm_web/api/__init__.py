@@ -8,7 +8,7 @@ from __future__ import annotations
 from flask import Flask
 from flask_smorest import Api
 
-from chm_web.api import alert_rules, clients, ingestion, pipelines, runs
+from chm_web.api import alert_rules, clients, ingestion, lineage, pipelines, runs
 from chm_web.api.base import ErrorSchema, ExternalId
 from chm_web.extensions import csrf
 
@@ -32,7 +32,7 @@ def init_app(app: Flask) -> None:
     # An external id may begin with a slash or hold several in a row.
     app.url_map.merge_slashes = False
     api = _Api(app)
-    for module in (clients, pipelines, runs, alert_rules, ingestion):
+    for module in (clients, pipelines, runs, alert_rules, ingestion, lineage):
         api.register_blueprint(module.blueprint, url_prefix=PREFIX)
         # No cookie authorises anything here, and ApiBlueprint refuses what a foreign page could still send.
         csrf.exempt(module.blueprint)
