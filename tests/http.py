@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from socketserver import BaseServer
 from typing import Any
 
 import flask
@@ -64,3 +68,14 @@ class ApiClient:
     def delete(self, path: str, **kwargs: Any) -> TestResponse:
         """DELETE."""
         return self.client.delete(PREFIX + path, **kwargs)
+
+
+@contextmanager
+def serving(server: BaseServer) -> Iterator[None]:
+    """Let a server answer in a thread of its own."""
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield
+    server.shutdown()
+    thread.join(timeout=10)
+    server.server_close()

@@ -6,6 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask, abort
@@ -287,19 +288,23 @@ def test_without_a_database_the_api_says_to_come_again(stranded: FlaskClient, pa
     assert "127.0.0.1" not in response.text
 
 
-WRITES: list[tuple[str, dict[str, str]]] = [
+EVENT = {"eventTime": "2026-11-01T12:00:00Z", "job": {"name": "orders"}, "run": {"runId": ID}}
+WRITES: list[tuple[str, dict[str, Any] | list[dict[str, Any]]]] = [
     ("/clients", {"name": "a"}),
     (f"/clients/{ID}/pipelines", {"name": "a", "platform": "dbt", "pipeline_type": "export"}),
     (f"/pipelines/{ID}/runs", {"status": "success"}),
     ("/ingestion/runs/sync", {"client_id": ID}),
+    ("/lineage", EVENT),
+    ("/lineage/batch", [EVENT]),
 ]
 
 
 @pytest.mark.parametrize(("path", "body"), WRITES)
-def test_without_a_database_nothing_is_written_and_the_api_says_so(
-    stranded: FlaskClient, path: str, body: dict[str, str]
-) -> None:
-    assert refusal(stranded.post(f"/api/v1{path}", json=body)) == UNAVAILABLE
+def test_without_a_database_nothing_is_written_and_the_api_says_so(stranded: FlaskClient, path: str, body: Any) -> None:
+    response = stranded.post(f"/api/v1{path}", json=body)
+
+    assert refusal(response) == UNAVAILABLE
+    assert int(response.headers["Retry-After"]) > 0
 
 
 @pytest.mark.parametrize("path", ["/", "/clients", f"/clients/{ID}"])

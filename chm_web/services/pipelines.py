@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ARRAY, Select, Text, any_, func, literal, select
 
 from chm_web.extensions import db
 from chm_web.models import Client, Environment, Pipeline, PipelineType, Platform
@@ -16,6 +16,7 @@ from chm_web.services.clients import get_client
 from chm_web.services.conflicts import commit_explained
 from chm_web.services.exceptions import NotFound
 from chm_web.services.paging import Page, keyset_page, search_pattern
+from chm_web.services.run_values import UNSTORABLE
 from chm_web.services.versions import apply_changes
 
 
@@ -218,3 +219,33 @@ def list_ingest_targets(
     # The caller reads a platform for minutes after this: no transaction may stay open meanwhile.
     db.session.commit()
     return targets
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPipeline:
+    """A pipeline as whoever reports its runs knows it."""
+
+    id: UUID
+    external_id: str
+    platform: Platform
+
+
+def find_by_external_ids(*, external_ids: Collection[str]) -> dict[str, list[KnownPipeline]]:
+    """Find the active pipelines of active clients that have one of these external ids, on any platform.
+
+    Several may have the same one: of different clients, or on different platforms. An id that none has is left out.
+    """
+    # No pipeline's id holds these, and psycopg would refuse to ask for them.
+    storable = [external_id for external_id in external_ids if not UNSTORABLE.search(external_id)]
+    query = (
+        select(Pipeline.id, Pipeline.external_id, Pipeline.platform)
+        .join(Client, Client.id == Pipeline.client_id)
+        .where(Pipeline.is_active, Client.is_active, Pipeline.external_id == any_(literal(storable, ARRAY(Text))))
+        .order_by(Pipeline.id)
+    )
+    found: dict[str, list[KnownPipeline]] = {}
+    for row in db.session.execute(query):
+        found.setdefault(row.external_id, []).append(KnownPipeline(row.id, row.external_id, row.platform))
+    # What follows may wait for other servers: no transaction may stay open meanwhile.
+    db.session.commit()
+    return found

@@ -347,19 +347,22 @@ def test_own_password_is_changed_and_other_sessions_end(app: Flask, browser: Fla
 
 
 @pytest.mark.parametrize(
-    ("current", "new", "again", "said"),
+    ("form", "said"),
     [
-        ("wrong", "a new and long one", "a new and long one", "This is not your password."),
-        (PASSWORD, "a new and long one", "another", "The two are not the same."),
-        (PASSWORD, "short", "short", "Use at least 12 characters"),
+        (
+            {"current": "wrong", "new": "a new and long one", "again": "a new and long one"},
+            "This is not your password.",
+        ),
+        ({"current": PASSWORD, "new": "a new and long one", "again": "another"}, "The two are not the same."),
+        ({"current": PASSWORD, "new": "short", "again": "short"}, "Use at least 12 characters"),
     ],
 )
 def test_bad_change_of_password_is_told_beside_its_field(
-    app: Flask, browser: FlaskClient, current: str, new: str, again: str, said: str
+    app: Flask, browser: FlaskClient, form: dict[str, str], said: str
 ) -> None:
     sign_in(browser)
 
-    response = post(browser, "/profile/password", current=current, new=new, again=again)
+    response = post(browser, "/profile/password", **form)
 
     assert response.status_code == 422
     assert said in response.text
