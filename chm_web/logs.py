@@ -25,7 +25,9 @@ class _Formatter(JsonFormatter):
         return {name: redact_value(name, value) for name, value in super().process_log_record(log_record).items()}
 
 
-class _RequestId(logging.Filter):
+class RequestFilter(logging.Filter):
+    """Adds to a record what is known of the request that is being answered."""
+
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the id of the request that is being answered, and whence it comes."""
         if has_request_context() and "request_id" in g:
@@ -38,5 +40,5 @@ def configure(level: str = "INFO") -> None:
     """Let every logger of this process write to standard error. For services; commands speak to people."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(_FIELDS, rename_fields=_RENAMED, datefmt="%Y-%m-%dT%H:%M:%SZ"))
-    handler.addFilter(_RequestId())
+    handler.addFilter(RequestFilter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
