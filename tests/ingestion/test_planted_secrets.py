@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -120,18 +121,16 @@ def everywhere(app: Flask, pipelines: tuple[Pipeline, Pipeline], job_id: str) ->
 
 def _everything_in(redis: Redis) -> str:
     """Every value that Redis holds, of each kind of key."""
-    readers = {
+    readers: dict[bytes, Callable[[Any], Any]] = {
         b"string": redis.get,
         b"hash": redis.hgetall,
         b"list": lambda key: redis.lrange(key, 0, -1),
         b"set": redis.smembers,
         b"zset": lambda key: redis.zrange(key, 0, -1),
+        b"stream": lambda key: redis.xrange(key),
     }
-    found = []
-    for key in redis.scan_iter():
-        reader = readers.get(redis.type(key))
-        found.append(f"{key!r} {reader(key) if reader else redis.dump(key)}")
-    return "\n".join(found)
+    kinds: dict[Any, Any] = {key: redis.type(key) for key in redis.scan_iter()}
+    return "\n".join(f"{key!r} {readers[kind](key)!r}" for key, kind in kinds.items())
 
 
 def test_token_of_a_request_is_in_no_log_and_no_answer(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
