@@ -127,7 +127,7 @@ def _everything_in(redis: Redis) -> str:
         b"list": lambda key: redis.lrange(key, 0, -1),
         b"set": redis.smembers,
         b"zset": lambda key: redis.zrange(key, 0, -1),
-        b"stream": lambda key: redis.xrange(key),
+        b"stream": redis.xrange,
     }
     kinds: dict[Any, Any] = {key: redis.type(key) for key in redis.scan_iter()}
     return "\n".join(f"{key!r} {readers[kind](key)!r}" for key, kind in kinds.items())
