@@ -62,9 +62,9 @@ def run(bench: Bench) -> Report:
                 bench.say(f"{case.name}, {concurrency} at a time: {_said(times)}")
         _sweep(bench)
     method = (
-        f"gunicorn with {WORKERS} workers of {THREADS} threads, {requests} requests a case by keep-alive connections from "
-        "one process on the same cores, each with a token and counted against a rate limit, another thing asked for each "
-        "time; p50 / p95 in ms, the body read."
+        f"gunicorn with {WORKERS} workers of {THREADS} threads, {requests} requests a case by keep-alive connections "
+        "from one process on the same cores, each with a token and counted against a rate limit, another thing asked "
+        "for each time; p50 / p95 in ms, the body read."
     )
     return Report(title="HTTP", method=method, lines=lines)
 
@@ -138,10 +138,8 @@ def _cases(bench: Bench) -> list[Case]:
                     Targets(500, alone, eight),
                 )
             )
-    cases.append(
-        Case(f"POST /runs/batch, {BATCH} new runs", _batches(pipelines, now, chance), Targets(None, None, None))
-    )
-    return cases
+    batches = _batches(pipelines, now, chance)
+    return [*cases, Case(f"POST /runs/batch, {BATCH} new runs", batches, Targets(None, None, None))]
 
 
 def _summaries(clients: Sequence[str], since: datetime, until: datetime, chance: random.Random) -> Callable[[], str]:
