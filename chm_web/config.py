@@ -51,6 +51,7 @@ class Config:
     http_backoff_seconds: float = 0.5
     http_max_response_bytes: int = 32 * 1024 * 1024
     partner_page_size: int = 500
+    ingest_every_seconds: int = 300
     max_request_bytes: int = 16 * 1024 * 1024
     log_level: str = "INFO"
     users_file: Path = ROOT / ".chm" / "users.json"
@@ -84,6 +85,7 @@ class Config:
             http_backoff_seconds=read.number("CHM_HTTP_BACKOFF_SECONDS", float, 0.5, or_zero=True),
             http_max_response_bytes=read.number("CHM_HTTP_MAX_RESPONSE_BYTES", int, 32 * 1024 * 1024),
             partner_page_size=read.number("CHM_PARTNER_PAGE_SIZE", int, 500),
+            ingest_every_seconds=read.number("CHM_INGEST_EVERY_SECONDS", int, 300),
             max_request_bytes=read.number("CHM_MAX_REQUEST_BYTES", int, 16 * 1024 * 1024),
             log_level=read.choice("CHM_LOG_LEVEL", LOG_LEVELS, default="INFO"),
             users_file=read.path("CHM_USERS_FILE") or cls.users_file,

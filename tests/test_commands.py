@@ -23,11 +23,11 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_the_commands_and_needs_no_configuration() -> None:
     result = run("-m", "chm_web.commands", "--help")
     assert (result.returncode, result.stderr) == (0, "")
-    for command in ("bench", "db", "demo", "ingest", "tokens", "worker"):
+    for command in ("bench", "db", "demo", "ingest", "schedule", "tokens", "users", "worker"):
         assert f"\n  {command} " in result.stdout
 
 
-@pytest.mark.parametrize("arguments", [("db", "upgrade"), ("ingest",), ("worker",)])
+@pytest.mark.parametrize("arguments", [("db", "upgrade"), ("ingest",), ("schedule",), ("worker",)])
 def test_a_command_that_needs_the_app_names_the_missing_variable(arguments: tuple[str, ...]) -> None:
     result = run("-m", "chm_web.commands", *arguments)
     assert result.returncode == 2

@@ -83,6 +83,7 @@ def test_every_variable_is_taken() -> None:
         CHM_HTTP_BACKOFF_SECONDS="0",
         CHM_HTTP_MAX_RESPONSE_BYTES="1000",
         CHM_PARTNER_PAGE_SIZE="7",
+        CHM_INGEST_EVERY_SECONDS="60",
         CHM_MAX_REQUEST_BYTES="2000",
         CHM_USERS_FILE="/etc/chm/users.json",
         CHM_TOKENS_FILE="/etc/chm/tokens.json",
@@ -109,6 +110,7 @@ def test_every_variable_is_taken() -> None:
         http_backoff_seconds=0.0,
         http_max_response_bytes=1000,
         partner_page_size=7,
+        ingest_every_seconds=60,
         max_request_bytes=2000,
         users_file=Path("/etc/chm/users.json"),
         tokens_file=Path("/etc/chm/tokens.json"),
@@ -207,7 +209,12 @@ def test_what_is_neither_yes_nor_no_is_refused() -> None:
 # -- numbers ------------------------------------------------------------------------------------------------------
 
 POSITIVE_NUMBERS = ["CHM_HTTP_TIMEOUT_SECONDS", "CHM_HTTP_CONNECT_TIMEOUT_SECONDS"]
-POSITIVE_WHOLE = ["CHM_PARTNER_PAGE_SIZE", "CHM_HTTP_MAX_RESPONSE_BYTES", "CHM_MAX_REQUEST_BYTES"]
+POSITIVE_WHOLE = [
+    "CHM_INGEST_EVERY_SECONDS",
+    "CHM_PARTNER_PAGE_SIZE",
+    "CHM_HTTP_MAX_RESPONSE_BYTES",
+    "CHM_MAX_REQUEST_BYTES",
+]
 FROM_ZERO = ["CHM_HTTP_MAX_RETRIES", "CHM_HTTP_BACKOFF_SECONDS", "CHM_API_RATE_LIMIT_PER_MINUTE"]
 NO_NUMBERS = ["nan", "inf", "-inf", "Infinity", "-1", "-0.5", "ten", "1,5", "0x10", "1 2", "9" * 4000]
 

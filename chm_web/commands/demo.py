@@ -16,7 +16,6 @@ from types import FrameType
 
 import click
 import flask_migrate
-from flask import Flask
 from rich.console import Console
 from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
@@ -32,7 +31,6 @@ from chm_web.commands.progress import follow_job, print_health, print_outcome
 from chm_web.config import LOOPBACK_HOSTS, ROOT, Config, ConfigError
 from chm_web.demo import fleet
 from chm_web.embedded import EmbeddedError, embedded_services
-from chm_web.extensions import db
 from chm_web.ingestion.progress import IngestionJob, JobState, SyncScope
 from chm_web.ingestion.queue import count_live_workers, request_sync
 from chm_web.models import Environment, PipelineType, Platform
@@ -123,6 +121,7 @@ def _run(
         "CHM_TOKENS_FILE": str(data_dir / "tokens.json"),
         "CHM_PARTNER_API_TOKEN": secrets.token_urlsafe(32),
         "CHM_PARTNER_API_PLATFORMS": ",".join(Platform),
+        "CHM_INGEST_EVERY_SECONDS": str(INGEST_EVERY_SECONDS),
         "CHM_ALLOWED_HOSTS": os.environ.get("CHM_ALLOWED_HOSTS") or ",".join((*LOOPBACK_HOSTS, _in_url(host))),
     }
     demo = _Demo(data_dir, environ)
@@ -149,7 +148,7 @@ def _run(
         print_health(console)
         console.print(f"\nReady after {time.monotonic() - started:.0f} s. Everything it keeps is in {data_dir}")
         _print_sign_in(console, f"http://{_in_url(host)}:{port}", link, known_password, environ["CHM_TOKENS_FILE"])
-        _keep_ingesting(app, console, [worker, web])
+        _watch([worker, web, _start(stack, demo, "schedule", "chm_web.commands", "schedule")])
 
 
 def _prepare_admin(environ: Mapping[str, str], password: str | None) -> tuple[str, str | None]:
@@ -271,21 +270,12 @@ def _start_web(stack: ExitStack, demo: _Demo, host: str, port: int) -> Child:
     return web
 
 
-def _keep_ingesting(app: Flask, console: Console, children: list[Child]) -> None:
-    """Ask for an ingestion every minute, until the demo is stopped or a process of it ends."""
-    next_at = time.monotonic() + INGEST_EVERY_SECONDS
+def _watch(children: list[Child]) -> None:
+    """Wait until the demo is stopped, or a process of it ends."""
     while True:
         time.sleep(0.5)
         for child in children:
             child.check()
-        if time.monotonic() >= next_at:
-            next_at += INGEST_EVERY_SECONDS
-            try:
-                request_sync(scope=SyncScope())
-            except (ServiceError, SQLAlchemyError) as err:
-                console.print(f"This minute's ingestion could not be asked for: {str(err).splitlines()[0]}")
-            finally:
-                db.session.remove()
 
 
 def _choose_port(host: str, port: int | None) -> int:

@@ -1,0 +1,54 @@
+"""The schedule: asks for an ingestion of everything every so often, by RQ's cron.
+
+RQ's cron knows no leader: two schedulers ask twice. That does no harm, since a live ingestion is given back instead of
+a second one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from rq.cron import CronScheduler
+
+from chm_web.extensions import db
+from chm_web.ingestion.progress import SyncScope
+from chm_web.ingestion.queue.asking import request_sync
+from chm_web.ingestion.queue.connection import QUEUE_NAME, REDIS_AWAY, state
+from chm_web.services.exceptions import ServiceError
+
+log = logging.getLogger(__name__)
+
+_CYCLE_TIMEOUT_SECONDS = 120
+
+
+def request_cycle() -> None:
+    """Ask for an ingestion of everything. Run by RQ in a forked work horse."""
+    # Connections must not be shared across the fork.
+    db.engine.dispose(close=False)
+    try:
+        job, is_new = request_sync(scope=SyncScope())
+    except ServiceError as err:
+        # Nothing is lost: the next cycle reads all that this one would have.
+        log.warning("no ingestion was started: %s", err)
+    else:
+        log.info("ingestion %s is %s", job.id, "asked for" if is_new else "still under way")
+
+
+def run_schedule() -> None:
+    """Keep the schedule until SIGTERM or SIGINT. Needs the app's context. A Redis that goes away is waited for."""
+    here = state()
+    every = here.config.ingest_every_seconds
+    while True:
+        scheduler = CronScheduler(connection=here.redis)
+        # A cycle that nobody took up by the time of the next one is not worth doing any more.
+        scheduler.register(
+            request_cycle, QUEUE_NAME, interval=every, ttl=every, job_timeout=_CYCLE_TIMEOUT_SECONDS, name="ingestion"
+        )
+        try:
+            scheduler.start()  # type: ignore[no-untyped-call]
+        except REDIS_AWAY as err:
+            log.warning("Redis does not answer: %s", err)
+            time.sleep(1)
+        else:
+            return

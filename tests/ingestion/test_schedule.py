@@ -1,0 +1,84 @@
+"""The schedule, as a process of its own beside a real worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from pytest_httpserver import HTTPServer
+
+from chm_web.config import ROOT, Config
+from chm_web.ingestion.queue import latest_jobs
+from tests.factories import make_pipeline
+from tests.ingestion.conftest import WorkerProcess, wait_until
+from tests.ingestion.partners import base_url, page, run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def start_schedule(partner_app: Flask, httpserver: HTTPServer, tmp_path: Path) -> Iterator[Callable[[], int]]:
+    """Starts schedulers that ask every two seconds; gives the place of each among those started."""
+    config: Config = partner_app.config["CHM"]
+    environ = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("CHM_")},
+        "CHM_DATABASE_URL": config.database_url,
+        "CHM_REDIS_URL": config.redis_url,
+        "CHM_SECRET_KEY": config.secret_key,
+        "CHM_PARTNER_API_BASE_URL": base_url(httpserver),
+        "CHM_INGEST_EVERY_SECONDS": "2",
+    }
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> int:
+        log = (tmp_path / f"schedule-{len(started)}.log").open("wb")
+        command = [sys.executable, "-m", "chm_web.commands", "schedule"]
+        started.append(subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log))
+        log.close()
+        return len(started) - 1
+
+    yield start
+    for process in started:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+@pytest.fixture
+def served(partner_app: Flask, httpserver: HTTPServer) -> None:
+    """A pipeline whose partner serves one run."""
+    pipeline = make_pipeline()
+    httpserver.expect_request(f"/pipelines/{pipeline.external_id}/runs").respond_with_json(page(run(1)))
+
+
+@pytest.mark.usefixtures("served")
+def test_schedule_asks_again_and_again(
+    start_schedule: Callable[[], int], start_worker: Callable[[], WorkerProcess]
+) -> None:
+    start_worker()
+    start_schedule()
+
+    wait_until(lambda: len(latest_jobs()) >= 3, seconds=30)
+
+    assert all(job.scope.client_id is None and job.scope.source is None for job in latest_jobs())
+
+
+@pytest.mark.usefixtures("served")
+def test_two_schedulers_do_no_harm(
+    start_schedule: Callable[[], int], start_worker: Callable[[], WorkerProcess]
+) -> None:
+    start_worker()
+    start_schedule()
+    start_schedule()
+
+    wait_until(lambda: sum(not job.state.is_live for job in latest_jobs()) >= 3, seconds=30)
+
+    ended = [job for job in latest_jobs() if not job.state.is_live]
+    assert [job.error for job in ended] == [None] * len(ended)
+    # The run is one row however often it was asked for.
+    assert sum(job.counts.created for job in ended) == 1
