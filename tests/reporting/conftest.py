@@ -26,10 +26,9 @@ def new_role_name() -> str:
     return f"chm_test_reader_{secrets.token_hex(4)}"
 
 
-def address(app: Flask, role: str, password: str) -> str:
-    """Where psycopg reaches the app's database as somebody."""
-    url = sa.make_url(app.config["CHM"].database_url)
-    return url.set(drivername="postgresql", username=role, password=password).render_as_string(hide_password=False)
+def plain(url: str) -> str:
+    """The URL of a database as psycopg takes it."""
+    return sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +57,8 @@ def connect(base_app: Flask) -> Iterator[Connect]:
     opened: list[psycopg.Connection[Any]] = []
 
     def sign_in(role: str, password: str) -> psycopg.Connection[Any]:
-        opened.append(psycopg.connect(address(base_app, role, password), autocommit=True))
+        url = plain(base_app.config["CHM"].database_url)
+        opened.append(psycopg.connect(url, user=role, password=password, autocommit=True))
         return opened[-1]
 
     yield sign_in

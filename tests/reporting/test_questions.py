@@ -93,4 +93,4 @@ def test_whether_it_gets_better_or_worse(ids: dict[str, UUID], reader: Reader) -
     # Days begin at midnight UTC, twelve hours before NOW.
     rates = {(row[0], row[1]): row[2] for row in found}
     assert [rates.get((ago(hours), "airflow")) for hours in (84, 60, 36, 12)] == [None, None, 0, 1]
-    assert [rates.get((ago(hours), "vendor_api")) for hours in (84, 60, 36, 12)] == [0.5, 0.5, 0, None]
+    assert [rates.get((ago(hours), "vendor_api")) for hours in (84, 60, 36, 12)] == [0, pytest.approx(2 / 3), 0, None]
