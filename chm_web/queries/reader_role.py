@@ -45,6 +45,10 @@ LEFT_OPEN = """
     SELECT 'create things in the schema public: REVOKE CREATE ON SCHEMA public FROM PUBLIC'
     WHERE has_schema_privilege(%(role)s, 'public', 'CREATE')
     UNION ALL
+    SELECT 'make large objects: REVOKE EXECUTE ON FUNCTION lo_creat(int), lo_create(oid), lo_from_bytea(oid, bytea) '
+        || 'FROM PUBLIC'
+    WHERE has_function_privilege(%(role)s, 'pg_catalog.lo_create(oid)', 'EXECUTE')
+    UNION ALL
     SELECT 'read ' || c.oid::regclass || ': REVOKE ALL ON ' || c.oid::regclass || ' FROM PUBLIC'
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
