@@ -157,6 +157,9 @@ def _administering(role: str) -> Iterator[tuple[Driver, queries.Place]]:
         raise NotWritable(f"The database user may not do this: {err.diag.message_primary}.") from err
     except (psycopg.OperationalError, DBAPIError) as err:
         raise Unavailable(f"The database does not answer: {str(err).splitlines()[0]}") from err
+    except psycopg.Error as err:
+        # Such as another administrator who changes the same role from another database at the same moment.
+        raise Unavailable(f"The database could not do this: {str(err).splitlines()[0]}") from err
     finally:
         # After a commit there is nothing left to undo.
         db.session.rollback()
