@@ -27,7 +27,9 @@ def test_help_names_the_commands_and_needs_no_configuration() -> None:
         assert f"\n  {command} " in result.stdout
 
 
-@pytest.mark.parametrize("arguments", [("db", "upgrade"), ("ingest",), ("schedule",), ("worker",)])
+@pytest.mark.parametrize(
+    "arguments", [("db", "upgrade"), ("db", "grant-reader"), ("ingest",), ("schedule",), ("worker",)]
+)
 def test_a_command_that_needs_the_app_names_the_missing_variable(arguments: tuple[str, ...]) -> None:
     result = run("-m", "chm_web.commands", *arguments)
     assert result.returncode == 2

@@ -41,6 +41,10 @@ def _objects() -> set[str]:
         UNION ALL SELECT 'type ' || typname FROM pg_type WHERE typtype = 'e'
         UNION ALL SELECT 'index ' || indexname FROM pg_indexes
             WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+        UNION ALL SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname = 'reporting'
+        UNION ALL SELECT 'view ' || viewname || ': ' || definition FROM pg_views WHERE schemaname = 'reporting'
+        UNION ALL SELECT 'function ' || pg_get_functiondef(oid) FROM pg_proc
+            WHERE pronamespace = to_regnamespace('reporting')
     """
     with db.engine.connect() as connection:
         return set(connection.scalars(sa.text(query)))

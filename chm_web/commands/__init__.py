@@ -13,6 +13,7 @@ from chm_web import create_app
 from chm_web.commands.bench import bench
 from chm_web.commands.demo import demo
 from chm_web.commands.ingest import ingest
+from chm_web.commands.reader import grant_reader
 from chm_web.commands.schedule import schedule
 from chm_web.commands.tokens import tokens
 from chm_web.commands.users import users
@@ -47,6 +48,7 @@ cli = _Cli(
     load_dotenv=False,
     add_version_option=False,
 )
+db.add_command(grant_reader)
 for _command in (bench, db, demo, ingest, schedule, tokens, users, worker):
     cli.add_command(_command)
 click.version_option(version("chm"), prog_name="CHM")(cli)

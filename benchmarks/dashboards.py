@@ -1,0 +1,106 @@
+"""The dashboard queries of the contract over a day, a week and a month, asked as the reader that dashboards are."""
+
+from __future__ import annotations
+
+import secrets
+import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from time import perf_counter
+from typing import Any
+
+import psycopg
+
+from benchmarks.dashboard_queries import for_psycopg, load_queries, parameters_of
+from benchmarks.environment import Bench
+from benchmarks.report import Line, Report, at_most
+from chm_web.services.reader import grant_reader, revoke_reader
+
+TARGET_MS = 250.0
+WINDOWS = {
+    "24 h": (timedelta(days=1), "1 hour"),
+    "7 d": (timedelta(days=7), "6 hours"),
+    "30 d": (timedelta(days=30), "1 day"),
+}
+_NEWEST = "SELECT max(event_at) FROM reporting.runs"
+_LARGEST = "SELECT client_id FROM reporting.pipelines GROUP BY client_id ORDER BY count(*) DESC LIMIT 1"
+# Of one client by nature; the others are asked of the whole fleet.
+_OF_A_CLIENT = ("latest_status_by_pipeline", "success_rate_by_pipeline", "duration_percentiles_by_pipeline")
+_ROLE = "chm_bench_reader"
+
+
+def run(bench: Bench) -> Report:
+    """Measure every query over every window, and look for plans that read all of ``runs``."""
+    rounds = 2 if bench.quick else 7
+    lines: list[Line] = []
+    scans: list[str] = []
+    with _reader(bench) as connection:
+        newest, client = (_value(connection, query) for query in (_NEWEST, _LARGEST))
+        for name, query in load_queries().items():
+            for window, (length, bucket) in WINDOWS.items():
+                # Later than every run, whenever the database was seeded: the window's end is exclusive.
+                at = newest + timedelta(seconds=1)
+                values = {"at": at, "until": at, "since": at - length, "bucket": bucket, "limit": 50}
+                values["client_id"] = client if name in _OF_A_CLIENT else None
+                what = f"{name}, {window}" if "since" in parameters_of(query) else name
+                lines.append(_measure(connection, what, query, values, rounds))
+                scans += [what] if _reads_everything(connection, query, values) else []
+                if what == name:
+                    break
+    lines.append(
+        Line(
+            what="queries whose plan reads the whole of runs",
+            measured=", ".join(scans) or "none",
+            target="none",
+            holds=not scans,
+        )
+    )
+    method = (
+        f"Each query {rounds} times after one that warms up, rows fetched, as a role made by `chm db grant-reader` "
+        "with its settings; of the whole fleet, or of the largest client where a query is of one. "
+        "Median (lowest to highest)."
+    )
+    return Report(title="Dashboards", method=method, lines=lines)
+
+
+@contextmanager
+def _reader(bench: Bench) -> Iterator[psycopg.Connection[Any]]:
+    password = secrets.token_hex(24)
+    grant_reader(role=_ROLE, password=password, with_error_texts=True)
+    try:
+        with psycopg.connect(bench.database_url, user=_ROLE, password=password, autocommit=True) as connection:
+            yield connection
+    finally:
+        revoke_reader(role=_ROLE)
+
+
+def _value(connection: psycopg.Connection[Any], query: str) -> Any:
+    (value,) = connection.execute(query).fetchone() or (None,)
+    return value
+
+
+def _measure(connection: psycopg.Connection[Any], what: str, query: str, values: dict[str, Any], rounds: int) -> Line:
+    took = []
+    for _ in range(rounds + 1):
+        started = perf_counter()
+        connection.execute(for_psycopg(query), values).fetchall()
+        took.append((perf_counter() - started) * 1000)
+    found = at_most(what, statistics.median(took[1:]), TARGET_MS, unit=" ms")
+    measured = f"{found.measured} ({min(took[1:]):,.0f} to {max(took[1:]):,.0f})"
+    return Line(what=what, measured=measured, target=found.target, holds=found.holds)
+
+
+def _reads_everything(connection: psycopg.Connection[Any], query: str, values: dict[str, Any]) -> bool:
+    plan = connection.execute(f"EXPLAIN (FORMAT JSON) {for_psycopg(query)}", values).fetchone()
+    return any(node.get("Node Type") == "Seq Scan" and node.get("Relation Name") == "runs" for node in _nodes(plan))
+
+
+def _nodes(plan: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(plan, list | tuple):
+        for part in plan:
+            yield from _nodes(part)
+    elif isinstance(plan, dict):
+        yield plan
+        for part in plan.values():
+            yield from _nodes(part)

@@ -1,0 +1,89 @@
+"""The health of pages and API and that of dashboards are one and the same, whatever ran."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, scoped_session
+
+from chm_web.models import Pipeline, RunStatus
+from chm_web.services.health import Health, get_pipeline_health, tally_fleet_health
+from chm_web.services.runs import RunRecord, record_runs
+from tests.factories import NOW, make_client, make_pipeline, make_record
+
+PIPELINES = 150
+FIELDS = (
+    "pipeline_name",
+    "client_name",
+    "platform",
+    "pipeline_type",
+    "environment",
+    "is_active",
+    "expected_every_minutes",
+    "health",
+    "since",
+    "failures_in_row",
+    "last_success_at",
+    "last_success_id",
+    "last_finished_at",
+    "late_at",
+    "running_since",
+)
+QUERY = sa.text("SELECT *, last_success_run_id AS last_success_id FROM reporting.pipeline_health_at(:now)")
+
+
+def _record(pipeline: Pipeline, chance: random.Random) -> RunRecord:
+    # Few moments, so that many runs share one and ids decide; some lie after NOW, as with a clock that is ahead.
+    finished = NOW - timedelta(minutes=10 * chance.randint(-2, 12))
+    status = chance.choices(list(RunStatus), weights=(3, 1, 1, 3, 3))[0]
+    started = chance.choice((None, finished - timedelta(minutes=chance.randint(0, 30))))
+    ended = None if status is RunStatus.RUNNING or chance.random() < 0.1 else finished
+    return make_record(pipeline, status=status, started_at=started, finished_at=ended)
+
+
+def _build(session: scoped_session[Session], seed: int) -> list[UUID]:
+    chance = random.Random(seed)
+    clients = [make_client(), make_client(), make_client(is_active=False)]
+    pipelines = []
+    for _ in range(PIPELINES):
+        every = chance.choice((None, 1, 30, 60, 10_000))
+        pipeline = make_pipeline(chance.choice(clients), expected_every_minutes=every, is_active=chance.random() < 0.9)
+        pipeline.created_at = NOW - timedelta(minutes=chance.choice((5, 50, 5000)))
+        pipelines.append(pipeline)
+    session.commit()
+    records = [_record(pipeline, chance) for pipeline in pipelines for _ in range(chance.choice((0, 1, 2, 5, 12)))]
+    assert not record_runs(records=records).rejected
+    return [pipeline.id for pipeline in pipelines]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_view_and_service_agree_on_histories_of_chance(session: scoped_session[Session], seed: int) -> None:
+    ids = _build(session, seed)
+
+    found = {row["pipeline_id"]: row for row in session.execute(QUERY, {"now": NOW}).mappings()}
+
+    services = {pipeline_id: get_pipeline_health(pipeline_id=pipeline_id, now=NOW) for pipeline_id in ids}
+    # Chance must have met every state, or the agreement would say little.
+    assert {health.health for health in services.values()} == set(Health)
+    assert {key: {name: row[name] for name in FIELDS} for key, row in found.items()} == {
+        key: {name: getattr(health, name) for name in FIELDS} for key, health in services.items()
+    }
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_view_and_service_count_the_same_fleet(session: scoped_session[Session], seed: int) -> None:
+    _build(session, seed)
+    query = """
+        SELECT health, count(*), count(running_since)
+        FROM reporting.pipeline_health_at(:now) WHERE in_service GROUP BY health
+    """
+
+    rows = session.execute(sa.text(query), {"now": NOW}).all()
+
+    tally = tally_fleet_health(now=NOW)
+    assert dict.fromkeys(Health, 0) | {Health(row[0]): row[1] for row in rows} == tally.counts
+    assert sum(row[2] for row in rows) == tally.running_now
