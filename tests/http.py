@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from socketserver import BaseServer
 from typing import Any
 
 from flask.testing import FlaskClient
@@ -36,3 +40,16 @@ class ApiClient:
     def delete(self, path: str, **kwargs: Any) -> TestResponse:
         """DELETE."""
         return self.client.delete(PREFIX + path, **kwargs)
+
+
+@contextmanager
+def serving(server: BaseServer) -> Iterator[None]:
+    """Let a server answer, in a thread of its own, until the block ends."""
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join(timeout=10)
+        server.server_close()

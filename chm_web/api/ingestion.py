@@ -5,27 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import flask
 from marshmallow import Schema, fields, validate
 
-from chm_web.api.base import ApiBlueprint, ErrorSchema, NoQuery
+from chm_web.api.base import LOCATION, ApiBlueprint, ErrorSchema, NoQuery
+from chm_web.api.job_schemas import JobDetailSchema, JobListSchema, JobSchema, SyncSchema
 from chm_web.ingestion import queue
 from chm_web.ingestion.progress import IngestionJob, RejectedRun, SyncScope
-from chm_web.schemas import JobDetailSchema, JobSchema, SyncSchema
+from chm_web.schemas import told
 
-blueprint = ApiBlueprint("api_ingestion", __name__, description="Ingestion")
+blueprint = ApiBlueprint("api_ingestion", __name__, description="Asking for an ingestion and watching it.")
 
 
 class JobsQuery(Schema):
     """The parameters of the list of jobs."""
 
-    limit = fields.Integer(load_default=20, validate=validate.Range(1, 100))
-
-
-class JobsSchema(Schema):
-    """The latest jobs; there is no further page, they are kept for a week."""
-
-    items = fields.List(fields.Nested(JobSchema), required=True)
-    next_cursor = fields.String(required=True, allow_none=True)
+    limit = fields.Integer(
+        load_default=20, validate=validate.Range(1, 100), metadata=told("Jobs to list, 1 to 100.", example=20)
+    )
 
 
 @dataclass(frozen=True)
@@ -42,30 +39,37 @@ class _JobDetail:
 @blueprint.route("/ingestion/runs/sync", methods=["POST"])
 @blueprint.arguments(SyncSchema, required=False)
 @blueprint.arguments(NoQuery, location="query")
-@blueprint.response(202, JobSchema)
+@blueprint.response(202, JobSchema, headers=LOCATION, description="The job, new or already under way.")
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such client, pipeline or source.")
 @blueprint.alt_response(409, schema=ErrorSchema, description="There is nothing to read in this scope.")
-@blueprint.alt_response(503, schema=ErrorSchema, description="The job queue does not answer.")
-def request_sync(body: dict[str, Any], query: dict[str, Any]) -> IngestionJob:
-    """Ask for an ingestion. A live job that covers the same scope is given back instead of a second one."""
+def request_sync(body: dict[str, Any], query: dict[str, Any]) -> tuple[IngestionJob, dict[str, str]]:
+    """Ask for an ingestion.
+
+    Of everything, or of what the body names. A live job that covers the same scope is given back instead of a second
+    one. The work is done by workers: watch the job at the address in `Location`.
+    """
     job, _ = queue.request_sync(scope=SyncScope(**body))
-    return job
+    return job, {"Location": flask.url_for("api_ingestion.get_ingestion_job", job_id=job.id)}
 
 
 @blueprint.route("/ingestion/jobs", methods=["GET"])
 @blueprint.arguments(JobsQuery, location="query")
-@blueprint.response(200, JobsSchema)
-@blueprint.alt_response(503, schema=ErrorSchema, description="The job queue does not answer.")
-def list_jobs(query: dict[str, Any]) -> dict[str, Any]:
-    """List the latest ingestion jobs, the newest first."""
+@blueprint.response(200, JobListSchema, description="The latest jobs.")
+def list_ingestion_jobs(query: dict[str, Any]) -> dict[str, Any]:
+    """List the latest ingestion jobs, the newest first.
+
+    Jobs are kept for a week.
+    """
     return {"items": queue.latest_jobs(limit=query["limit"]), "next_cursor": None}
 
 
 @blueprint.route("/ingestion/jobs/<job_id>", methods=["GET"])
 @blueprint.arguments(NoQuery, location="query")
-@blueprint.response(200, JobDetailSchema)
+@blueprint.response(200, JobDetailSchema, description="The job.")
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such job, or it is older than a week.")
-@blueprint.alt_response(503, schema=ErrorSchema, description="The job queue does not answer.")
-def get_job(query: dict[str, Any], job_id: str) -> _JobDetail:
-    """Give an ingestion job, its progress and the runs that it rejected."""
+def get_ingestion_job(query: dict[str, Any], job_id: str) -> _JobDetail:
+    """Give an ingestion job, its progress and the runs that it rejected.
+
+    Ask again every few seconds while `state` is `queued` or `running`.
+    """
     return _JobDetail(queue.get_job(job_id=job_id), queue.list_rejected(job_id=job_id))

@@ -6,13 +6,11 @@ import dataclasses
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from socketserver import BaseServer
 
 import pytest
 from flask import Flask
@@ -25,6 +23,7 @@ from chm_web.demo.fleet import CLIENTS
 from chm_web.demo.partner import PartnerServer
 from chm_web.models import Client, Environment, Pipeline, PipelineType, Platform, RunStatus
 from tests.factories import make_client, make_pipeline, make_run
+from tests.http import serving
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"
@@ -84,7 +83,7 @@ def browser() -> Iterator[Browser]:
 def partner() -> Iterator[PartnerServer]:
     """The demo's partner."""
     server = PartnerServer(token=TOKEN)
-    with _serving(server):
+    with serving(server):
         yield server
 
 
@@ -97,7 +96,7 @@ def site(committed_app: Flask, config: Config, partner: PartnerServer) -> Iterat
     app = create_app(configured)
     client, failing, readable = _make_inventory()
     server = make_server("127.0.0.1", 0, app, threaded=True)
-    with _serving(server):
+    with serving(server):
         yield Site(f"http://127.0.0.1:{server.server_port}", client, failing, readable)
 
 
@@ -144,16 +143,6 @@ def _context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     yield context
     context.close()
-
-
-@contextmanager
-def _serving(server: BaseServer) -> Iterator[None]:
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield
-    server.shutdown()
-    thread.join(timeout=10)
-    server.server_close()
 
 
 def _make_inventory() -> tuple[Client, Pipeline, Pipeline]:
