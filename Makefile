@@ -14,7 +14,7 @@ SOURCES := chm_web tests benchmarks wsgi.py worker.py migrations/env.py
 help:
 	@echo "make demo    the whole of CHM on this machine: databases, a partner, a worker, the web app"
 	@echo "make test    all tests"
-	@echo "make check   formatting, lint, types, architecture"
+	@echo "make check   formatting, lint, types, architecture, the API's contract"
 	@echo "make bench   benchmarks, written to benchmarks/RESULTS.md"
 	@echo "make setup   .venv with everything (the others do it when needed)"
 
@@ -42,6 +42,7 @@ check: $(STAMP)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/chm api-contract --check
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -38,8 +38,13 @@ FILES: dict[str, str] = {
     "tabler.min.css": "@tabler/core/dist/css/tabler.min.css",
     "htmx.min.js": "htmx.org/dist/htmx.min.js",
     **{f"icons/{name}.svg": f"@tabler/icons/icons/outline/{name}.svg" for name in _ICONS},
-    # Tabler's stylesheet carries its licence in its head; these two packages keep theirs in a file.
+    "swagger/swagger-ui.css": "swagger-ui-dist/swagger-ui.css",
+    "swagger/swagger-ui-bundle.js": "swagger-ui-dist/swagger-ui-bundle.js",
+    # Tabler's stylesheet carries its licence in its head; these packages keep theirs in files.
     "htmx.LICENSE": "htmx.org/LICENSE",
+    "swagger/LICENSE": "swagger-ui-dist/LICENSE",
+    "swagger/NOTICE": "swagger-ui-dist/NOTICE",
+    "swagger/swagger-ui-bundle.js.LICENSE.txt": "swagger-ui-dist/swagger-ui-bundle.js.LICENSE.txt",
     "icons/LICENSE": "@tabler/icons/LICENSE",
 }
 """What is copied: the path under ``static/vendor/`` and where it comes from under ``node_modules/``."""

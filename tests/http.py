@@ -72,10 +72,12 @@ class ApiClient:
 
 @contextmanager
 def serving(server: BaseServer) -> Iterator[None]:
-    """Let a server answer in a thread of its own."""
+    """Let a server answer, in a thread of its own, until the block ends."""
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield
-    server.shutdown()
-    thread.join(timeout=10)
-    server.server_close()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join(timeout=10)
+        server.server_close()

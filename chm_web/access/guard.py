@@ -32,10 +32,15 @@ _ATTRIBUTE = "access"
 
 @dataclass(frozen=True)
 class Access:
-    """What a route asks for. ``is_limited``: whether its use counts against the rate limit."""
+    """What a route asks for.
+
+    ``is_limited``: whether its use counts against the rate limit. ``is_page``: whether it is for browsers although it
+    stands under ``/api/``.
+    """
 
     permission: Permission
     is_limited: bool = True
+    is_page: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,9 +92,15 @@ def _make_guard(config: Config) -> _Guard:
     )
 
 
-def declare(app: Flask, endpoint: str, permission: Permission) -> None:
-    """Say what a route asks for that an extension has made."""
-    _guard(app).declared[endpoint] = Access(permission)
+def declare(app: Flask, endpoint: str, permission: Permission, *, is_page: bool = False) -> None:
+    """Say what a route asks for that an extension has made, or for which it depends on the configuration."""
+    _guard(app).declared[endpoint] = Access(permission, is_page=is_page)
+
+
+def declared_access(view: object) -> Access:
+    """Give what the view of a guarded blueprint has declared."""
+    found: Access = getattr(view, _ATTRIBUTE)
+    return found
 
 
 def access_of(app: Flask, endpoint: str) -> Access | None:
@@ -124,7 +135,7 @@ def _check() -> Response | None:
         raise Forbidden("Nobody may use this route: it does not say who may.")
     if access.permission is Permission.PUBLIC:
         return None
-    if request.path.startswith("/api/"):
+    if request.path.startswith("/api/") and not access.is_page:
         _check_api(access)
         return None
     return _check_page(access)

@@ -13,16 +13,23 @@ from webargs.flaskparser import FlaskParser, abort
 from werkzeug.http import parse_etags
 from werkzeug.routing import BaseConverter
 
-from chm_web.access.guard import Guarded
-from chm_web.schemas import Text
+from chm_web.access.guard import Guarded, declared_access
+from chm_web.access.permissions import scopes_with
+from chm_web.api.document.responses import EXAMPLE_ETAG, header
+from chm_web.errors import CODES
+from chm_web.models import EXTERNAL_ID_MAX_LENGTH
+from chm_web.schemas import Text, told
 from chm_web.services.versions import Versioned, version_of
 
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-ETAG = {"ETag": {"description": "The version of what is shown, for If-Match.", "schema": {"type": "string"}}}
-"""How the header is described in the document."""
+ETAG = {"ETag": header("ETag")}
+"""How an answer with a version is described in the document."""
+
+LOCATION = {"Location": header("Location")}
+"""How an answer that names an address is described in the document."""
 
 V = TypeVar("V", bound=Versioned)
 
@@ -30,22 +37,28 @@ V = TypeVar("V", bound=Versioned)
 class ErrorDetailSchema(Schema):
     """One thing that is wrong with one field."""
 
-    field = fields.String(required=True)
-    issue = fields.String(required=True)
+    field = fields.String(
+        required=True, metadata=told("The field or parameter; `body` when it is the body as a whole.")
+    )
+    issue = fields.String(required=True, metadata=told("What is wrong with it."))
 
 
 class ErrorBodySchema(Schema):
     """What went wrong."""
 
-    code = fields.String(required=True)
-    message = fields.String(required=True)
-    details = fields.List(fields.Nested(ErrorDetailSchema), required=True)
+    code = fields.String(
+        required=True, validate=validate.OneOf(list(CODES.values())), metadata=told("The kind of error, for programs.")
+    )
+    message = fields.String(required=True, metadata=told("What went wrong, for people."))
+    details = fields.List(
+        fields.Nested(ErrorDetailSchema), required=True, metadata=told("What is wrong with which field; may be empty.")
+    )
 
 
 class ErrorSchema(Schema):
     """The envelope of every error."""
 
-    error = fields.Nested(ErrorBodySchema, required=True)
+    error = fields.Nested(ErrorBodySchema, required=True, metadata=told("What went wrong."))
 
 
 class JsonParser(FlaskParser):
@@ -79,6 +92,14 @@ class ApiBlueprint(Guarded, Blueprint):  # type: ignore[misc]
         self.before_request(_refuse_foreign_bodies)
         self.after_request(_leave_out_what_is_known)
 
+    def _store_endpoint_docs(self, endpoint: str, obj: Any, parameters: Any, tags: Any, **options: Any) -> None:
+        super()._store_endpoint_docs(endpoint, obj, parameters, tags, **options)
+        for method in options.get("methods", ["GET"]):
+            # The view's name, which is one of a kind: what generated clients call the operation.
+            stated = self._docs[endpoint][method.lower()].setdefault("manual_doc", {})
+            stated["operationId"] = endpoint
+            stated["x-required-scopes"] = [scope.value for scope in scopes_with(declared_access(obj).permission)]
+
 
 def _refuse_foreign_bodies() -> None:
     """Take JSON alone, and nothing that a page of another site makes a browser send."""
@@ -106,6 +127,12 @@ def tagged(thing: V) -> tuple[V, dict[str, str]]:
     return thing, {"ETag": f'"{version_of(thing)}"'}
 
 
+def created(thing: V, endpoint: str, **values: Any) -> tuple[V, dict[str, str]]:
+    """Give a new thing to answer with, its version, and the address by which ``endpoint`` shows it."""
+    shown, headers = tagged(thing)
+    return shown, {**headers, "Location": flask.url_for(endpoint, **values)}
+
+
 class _SeenVersion(fields.String):
     """An If-Match header, as the version that a service compares; None for any."""
 
@@ -126,7 +153,12 @@ class IfMatch(Schema):
     if_version = _SeenVersion(
         data_key="If-Match",
         load_default=None,
-        metadata={"description": "The ETag that was seen: 412 when the thing has changed since. `*` for any."},
+        metadata=told(
+            "The ETag that was seen: 412 when the thing has changed since. `*` for any; left out, the change is made"
+            " whatever is there.",
+            example=EXAMPLE_ETAG,
+            pattern=r'^(\*|(W/)?"[^"]*")$',
+        ),
     )
 
 
@@ -145,6 +177,15 @@ class ExternalId(BaseConverter):
     regex = "(?s:.+?)"
     part_isolating = False
 
+    def describe(self) -> dict[str, Any]:
+        """Give the schema of the parameter."""
+        return {"type": "string", "minLength": 1, "maxLength": EXTERNAL_ID_MAX_LENGTH}
+
+
+def choice(description: str) -> fields.Boolean:
+    """Give a parameter that is true or false, and nothing else that somebody might take for it."""
+    return fields.Boolean(truthy={"true"}, falsy={"false"}, load_default=None, metadata=told(description, example=True))
+
 
 class NoQuery(Schema):
     """A route without query parameters."""
@@ -156,16 +197,19 @@ class PageQuery(Schema):
     limit = fields.Integer(
         load_default=DEFAULT_LIMIT,
         validate=validate.Range(1, MAX_LIMIT),
-        metadata={"description": f"Items a page, 1 to {MAX_LIMIT}."},
+        metadata=told(f"Items a page, 1 to {MAX_LIMIT:,}.", example=50),
     )
-    cursor = Text(load_default=None, metadata={"description": "The next_cursor of the page before."})
+    cursor = Text(
+        load_default=None,
+        metadata=told("The `next_cursor` of the page before, with the same filters; left out, the first page."),
+    )
 
 
 class SearchQuery(PageQuery):
     """The parameters of a list of named things."""
 
-    is_active = fields.Boolean(load_default=None, metadata={"description": "Only enabled or only disabled ones."})
-    q = Text(load_default=None, metadata={"description": "Only names that contain this, ignoring case."})
+    is_active = choice("Only enabled (true) or only disabled ones (false).")
+    q = Text(load_default=None, metadata=told("Only names that contain this, ignoring case.", example="orders"))
 
 
 @cache
@@ -173,7 +217,11 @@ def page_schema(item: type[Schema]) -> type[Schema]:
     """Give the schema of a page of ``item``: one and the same for every list of them, as the document names it once."""
     name = item.__name__.removesuffix("Schema") + "Page"
     members: dict[str, fields.Field[Any]] = {
-        "items": fields.List(fields.Nested(item), required=True),
-        "next_cursor": fields.String(required=True, allow_none=True),
+        "items": fields.List(fields.Nested(item), required=True, metadata=told("The items of this page, in order.")),
+        "next_cursor": fields.String(
+            required=True, allow_none=True, metadata=told("The cursor of the next page; null on the last one.")
+        ),
     }
-    return Schema.from_dict(members, name=name)
+    schema = Schema.from_dict(members, name=name)
+    schema.__doc__ = "One page of a list."
+    return schema

@@ -7,14 +7,15 @@ import zlib
 from typing import Any
 
 import flask
-from marshmallow import INCLUDE, Schema, fields
+from marshmallow import INCLUDE, Schema, fields, validate
 from webargs.flaskparser import abort
 
 from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
-from chm_web.api.base import ApiBlueprint, ErrorSchema, JsonParser, NoQuery
+from chm_web.api.base import ApiBlueprint, JsonParser, NoQuery
 from chm_web.ingestion.lineage import LineageResult, take_events
-from chm_web.schemas import MAX_BATCH, RecordResultSchema
+from chm_web.models import EXTERNAL_ID_MAX_LENGTH
+from chm_web.schemas import MAX_BATCH, RecordResultSchema, UtcTime, told
 from chm_web.services.exceptions import FieldIssue, Invalid
 
 _GZIP = 16 + zlib.MAX_WBITS
@@ -69,51 +70,60 @@ class _AsItComes(Schema):
 class LineageRunSchema(_AsItComes):
     """The run that an event is of."""
 
-    runId = fields.String(required=True)  # noqa: N815 - OpenLineage's name
-    facets = fields.Dict()
+    runId = fields.String(  # noqa: N815 - OpenLineage's name
+        required=True,
+        validate=validate.Length(1, EXTERNAL_ID_MAX_LENGTH),
+        metadata=told("The producer's id of the run. Airflow's own id, in the facet airflowDagRun, goes before it."),
+    )
+    facets = fields.Dict(metadata=told("What is known of the run: its parent, its error, its nominal time."))
 
 
 class LineageJobSchema(_AsItComes):
     """The job that a run is of."""
 
-    namespace = fields.String()
-    name = fields.String(required=True)
-    facets = fields.Dict()
+    namespace = fields.String(metadata=told("Where the job is defined."))
+    name = fields.String(
+        required=True,
+        validate=validate.Length(1, EXTERNAL_ID_MAX_LENGTH),
+        metadata=told("Its name: a pipeline's external id is `{namespace}/{name}` or the name alone."),
+    )
+    facets = fields.Dict(metadata=told("What is known of the job: its type."))
 
 
 class LineageEventSchema(_AsItComes):
     """An OpenLineage event (spec 2-0-2). Those of jobs and datasets have no run; they are accepted and ignored."""
 
     eventType = fields.String(  # noqa: N815
-        metadata={"description": "START, RUNNING, COMPLETE, FAIL, ABORT; any other says nothing of the run's state."}
+        metadata=told("START, RUNNING, COMPLETE, FAIL, ABORT; any other says nothing of the run's state.")
     )
-    eventTime = fields.DateTime(required=True)  # noqa: N815
-    run = fields.Nested(LineageRunSchema)
-    job = fields.Nested(LineageJobSchema)
-    inputs = fields.List(fields.Dict())
-    outputs = fields.List(fields.Dict())
-    producer = fields.String()
+    eventTime = UtcTime(required=True, metadata=told("When it happened, by the producer's clock."))  # noqa: N815
+    run = fields.Nested(LineageRunSchema, metadata=told("The run; events of jobs and datasets have none."))
+    job = fields.Nested(LineageJobSchema, metadata=told("The job that the run is of."))
+    inputs = fields.List(fields.Dict(), metadata=told("The datasets that were read."))
+    outputs = fields.List(fields.Dict(), metadata=told("The datasets that were written, with the numbers of rows."))
+    producer = fields.String(metadata=told("The program that sends the event."))
 
 
 class LineageResultSchema(RecordResultSchema):
     """What became of events: counts, and why those that were rejected were."""
 
-    unmapped = fields.Integer(metadata={"description": "Of no pipeline, or of several; see /ingestion/unmapped."})
-    ignored = fields.Integer(metadata={"description": "Accepted, and no event of a pipeline's run."})
+    unmapped = fields.Integer(metadata=told("Events of no pipeline, or of several: see `/ingestion/unmapped`."))
+    ignored = fields.Integer(metadata=told("Events that are accepted and tell nothing of a pipeline's run."))
 
 
-blueprint = LineageBlueprint("api_lineage", __name__, description="OpenLineage")
+blueprint = LineageBlueprint("api_lineage", __name__, description="Runs that OpenLineage producers report.")
 
 
 @blueprint.route("/lineage", methods=["POST"], allow=Permission.REPORT)
 @blueprint.arguments(LineageEventSchema)
 @blueprint.arguments(NoQuery, location="query")
-@blueprint.response(201, LineageResultSchema)
-@blueprint.alt_response(413, schema=ErrorSchema, description="The body is too large, packed or unpacked.")
-@blueprint.alt_response(415, schema=ErrorSchema, description="The body is not JSON, or packed by something but gzip.")
-@blueprint.alt_response(503, schema=ErrorSchema, description="The database does not answer; send it again.")
+@blueprint.response(201, LineageResultSchema, description="What became of the event.")
 def take_event(body: Any, query: dict[str, Any]) -> LineageResult:
-    """Take an OpenLineage event. It may come in any order and any number of times, plain or packed by gzip."""
+    """Take an OpenLineage event.
+
+    Events may come in any order and any number of times, plain or with `Content-Encoding: gzip`. One of no pipeline is
+    accepted too, and counted as unmapped.
+    """
     result = take_events(events=[body], reported_by=actor().name)
     for rejection in result.rejected:
         raise Invalid("The event is not valid.", (FieldIssue(rejection.field, rejection.issue),))
@@ -123,12 +133,12 @@ def take_event(body: Any, query: dict[str, Any]) -> LineageResult:
 @blueprint.route("/lineage/batch", methods=["POST"], allow=Permission.REPORT)
 @blueprint.arguments(LineageEventSchema(many=True))
 @blueprint.arguments(NoQuery, location="query")
-@blueprint.response(200, LineageResultSchema)
-@blueprint.alt_response(413, schema=ErrorSchema, description="The body is too large, packed or unpacked.")
-@blueprint.alt_response(415, schema=ErrorSchema, description="The body is not JSON, or packed by something but gzip.")
-@blueprint.alt_response(503, schema=ErrorSchema, description="The database does not answer; send it again.")
+@blueprint.response(200, LineageResultSchema, description="What became of the events.")
 def take_batch(body: Any, query: dict[str, Any]) -> LineageResult:
-    """Take up to 1,000 OpenLineage events. A bad one is rejected by itself and never costs the others."""
+    """Take up to 1,000 OpenLineage events.
+
+    A bad one is rejected by itself and never costs the others.
+    """
     if not isinstance(body, list):
         raise Invalid("The body is not valid.", (FieldIssue("body", "Must be an array of events."),))
     if len(body) > MAX_BATCH:

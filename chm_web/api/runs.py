@@ -11,7 +11,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
-from chm_web.api.base import ETAG, ApiBlueprint, ErrorSchema, NoQuery, PageQuery, page_schema, tagged
+from chm_web.api.base import ETAG, LOCATION, ApiBlueprint, ErrorSchema, NoQuery, PageQuery, created, page_schema, tagged
 from chm_web.models import Run, RunStatus
 from chm_web.schemas import (
     BatchRunSchema,
@@ -21,12 +21,13 @@ from chm_web.schemas import (
     RunSchema,
     RunSummarySchema,
     UtcTime,
+    told,
 )
 from chm_web.services import runs
 from chm_web.services.paging import Page
 from chm_web.services.runs import RecordResult, Rejection, RunRecord, RunSummary
 
-blueprint = ApiBlueprint("api_runs", __name__, description="Runs")
+blueprint = ApiBlueprint("api_runs", __name__, description="The history of what ran, and reporting what runs.")
 
 _ONE_OF_PIPELINE = "/pipelines/<uuid:pipeline_id>/runs/<external_id:external_run_id>"
 
@@ -34,72 +35,95 @@ _ONE_OF_PIPELINE = "/pipelines/<uuid:pipeline_id>/runs/<external_id:external_run
 class WindowQuery(Schema):
     """A window of event time."""
 
-    since = UtcTime(load_default=None, metadata={"description": "Inclusive."})
-    until = UtcTime(load_default=None, metadata={"description": "Exclusive."})
+    since = UtcTime(
+        load_default=None,
+        metadata=told("The start of the window of event time, inclusive.", example="2026-11-01T00:00:00Z"),
+    )
+    until = UtcTime(
+        load_default=None,
+        metadata=told("Its end, exclusive; later than since.", example="2026-11-08T00:00:00Z"),
+    )
 
 
 class FleetRunQuery(PageQuery, WindowQuery):
     """The parameters of a list of runs of any pipelines."""
 
-    client_id = fields.UUID(load_default=None)
-    pipeline_id = fields.UUID(load_default=None)
-    status = fields.Enum(RunStatus, by_value=True, load_default=None)
+    client_id = fields.UUID(load_default=None, metadata=told("Only runs of this client's pipelines."))
+    pipeline_id = fields.UUID(load_default=None, metadata=told("Only runs of this pipeline."))
+    status = fields.Enum(
+        RunStatus, by_value=True, load_default=None, metadata=told("Only runs in this state.", example="failed")
+    )
 
 
 class RunQuery(PageQuery, WindowQuery):
     """The parameters of a list of a pipeline's runs."""
 
-    status = fields.Enum(RunStatus, by_value=True, load_default=None)
-    order = fields.String(load_default="desc", validate=validate.OneOf(["desc", "asc"]))
+    status = fields.Enum(
+        RunStatus, by_value=True, load_default=None, metadata=told("Only runs in this state.", example="failed")
+    )
+    order = fields.String(
+        load_default="desc",
+        validate=validate.OneOf(["desc", "asc"]),
+        metadata=told("The latest first (desc) or last (asc).", example="desc"),
+    )
 
 
 @blueprint.route("/pipelines/<uuid:pipeline_id>/runs", methods=["GET"], allow=Permission.READ)
 @blueprint.arguments(RunQuery, location="query")
-@blueprint.response(200, page_schema(RunSchema))
+@blueprint.response(200, page_schema(RunSchema), description="A page of runs.")
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such pipeline.")
-def list_runs(query: dict[str, Any], pipeline_id: UUID) -> Page[Run]:
-    """List a pipeline's runs, the latest first unless asked otherwise."""
+def list_pipeline_runs(query: dict[str, Any], pipeline_id: UUID) -> Page[Run]:
+    """List a pipeline's runs, the latest first unless asked otherwise.
+
+    In the order of when they started; runs without a start come last.
+    """
     return runs.list_pipeline_runs(pipeline_id=pipeline_id, **query)
 
 
 @blueprint.route("/pipelines/<uuid:pipeline_id>/runs", methods=["POST"], allow=Permission.OPERATE)
 @blueprint.arguments(RunSchema)
 @blueprint.arguments(NoQuery, location="query")
-@blueprint.response(201, RunSchema, headers=ETAG)
+@blueprint.response(201, RunSchema, headers=ETAG | LOCATION, description="The new run.")
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such pipeline.")
 @blueprint.alt_response(409, schema=ErrorSchema, description="The pipeline has this run already.")
 def create_run(body: dict[str, Any], query: dict[str, Any], pipeline_id: UUID) -> tuple[Run, dict[str, str]]:
-    """Record a run by hand."""
+    """Record a run by hand.
+
+    The run must not be known yet; to report one whatever is known of it, use PUT.
+    """
     external_run_id = body.pop("external_run_id") or f"manual-{uuid4()}"
     record = RunRecord(pipeline_id=pipeline_id, external_run_id=external_run_id, **body)
-    return tagged(runs.create_run(record=record, updated_by=actor().name))
+    run = runs.create_run(record=record, updated_by=actor().name)
+    return created(run, "api_runs.get_run", run_id=run.id)
 
 
 @blueprint.route("/pipelines/<uuid:pipeline_id>/runs/latest", methods=["GET"], allow=Permission.READ)
 @blueprint.arguments(NoQuery, location="query")
-@blueprint.response(200, RunSchema, headers=ETAG)
+@blueprint.response(200, RunSchema, headers=ETAG, description="The run.")
 @blueprint.alt_response(304, description="The version that If-None-Match names is still the latest.")
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such pipeline, or it has no run.")
 def get_latest_run(query: dict[str, Any], pipeline_id: UUID) -> tuple[Run, dict[str, str]]:
-    """Give the latest run of a pipeline: the one that started last, finished or not."""
+    """Give the latest run of a pipeline.
+
+    The one that started last, finished or not.
+    """
     return tagged(runs.get_latest_run(pipeline_id=pipeline_id))
 
 
-@blueprint.route(
-    "/pipelines/<uuid:pipeline_id>/runs/<external_id:external_run_id>", methods=["GET"], allow=Permission.READ
-)
+@blueprint.route(_ONE_OF_PIPELINE, methods=["GET"], allow=Permission.READ)
 @blueprint.arguments(NoQuery, location="query")
-@blueprint.response(200, RunSchema, headers=ETAG)
+@blueprint.response(200, RunSchema, headers=ETAG, description="The run.")
 @blueprint.alt_response(304, description="The version that If-None-Match names is still the latest.")
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such pipeline, or it has no such run.")
 def get_pipeline_run(query: dict[str, Any], pipeline_id: UUID, external_run_id: str) -> tuple[Run, dict[str, str]]:
-    """Give a run by the platform's id, percent-encoded. One that is called `latest` is reached by its own id."""
+    """Give a run by the platform's id.
+
+    Percent-encoded, slashes too. One that is called `latest` is reached by its own id, at `/runs/{run_id}`.
+    """
     return tagged(runs.get_pipeline_run(pipeline_id=pipeline_id, external_run_id=external_run_id))
 
 
-@blueprint.route(
-    "/pipelines/<uuid:pipeline_id>/runs/<external_id:external_run_id>", methods=["PUT"], allow=Permission.REPORT
-)
+@blueprint.route(_ONE_OF_PIPELINE, methods=["PUT"], allow=Permission.REPORT)
 @blueprint.arguments(RunReportSchema)
 @blueprint.arguments(NoQuery, location="query")
 @blueprint.response(200, RunSchema, headers=ETAG, description="The run was known; it stands as shown.")
@@ -108,7 +132,11 @@ def get_pipeline_run(query: dict[str, Any], pipeline_id: UUID, external_run_id: 
 def report_run(
     body: dict[str, Any], query: dict[str, Any], pipeline_id: UUID, external_run_id: str
 ) -> tuple[Run, int, dict[str, str]]:
-    """Report a run, as often as you like: reports of one run are merged, and a repeated one changes nothing."""
+    """Report a run.
+
+    As often as you like: reports of one run are merged field by field in whatever order they come, a repeated one
+    changes nothing, and a run that has ended never runs again.
+    """
     record = RunRecord(pipeline_id=pipeline_id, external_run_id=external_run_id, **body)
     run, created = runs.report_run(record=record, updated_by=actor().name)
     shown, headers = tagged(run)
@@ -117,37 +145,50 @@ def report_run(
 
 @blueprint.route("/clients/<uuid:client_id>/runs/summary", methods=["GET"], allow=Permission.READ)
 @blueprint.arguments(WindowQuery, location="query")
-@blueprint.response(200, RunSummarySchema)
+@blueprint.response(200, RunSummarySchema, description="The summary.")
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such client.")
 def summarize_client_runs(query: dict[str, Any], client_id: UUID) -> RunSummary:
-    """Sum up a client's runs: by default those of the last 30 days. Disabled pipelines are included."""
+    """Sum up a client's runs.
+
+    Those of the window of event time: by default until now, and since 30 days before its end. Disabled pipelines are
+    included.
+    """
     return runs.summarize_client_runs(client_id=client_id, now=datetime.now(UTC), **query)
 
 
 @blueprint.route("/runs", methods=["GET"], allow=Permission.READ)
 @blueprint.arguments(FleetRunQuery, location="query")
-@blueprint.response(200, page_schema(RunSchema))
-def list_fleet_runs(query: dict[str, Any]) -> Page[Run]:
-    """List the runs of all pipelines, the newest by event time first."""
+@blueprint.response(200, page_schema(RunSchema), description="A page of runs.")
+def list_runs(query: dict[str, Any]) -> Page[Run]:
+    """List the runs of all pipelines, the newest first.
+
+    In the order of their event time: when they ended, else when they started, else when they were recorded.
+    """
     return runs.list_runs(**query)
 
 
 @blueprint.route("/runs/<uuid:run_id>", methods=["GET"], allow=Permission.READ)
 @blueprint.arguments(NoQuery, location="query")
-@blueprint.response(200, RunSchema, headers=ETAG)
+@blueprint.response(200, RunSchema, headers=ETAG, description="The run.")
 @blueprint.alt_response(304, description="The version that If-None-Match names is still the latest.")
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such run.")
 def get_run(query: dict[str, Any], run_id: UUID) -> tuple[Run, dict[str, str]]:
-    """Give one run."""
+    """Give one run.
+
+    With `If-None-Match` the answer is 304 as long as nothing has changed.
+    """
     return tagged(runs.get_run(run_id=run_id))
 
 
 @blueprint.route("/runs/batch", methods=["POST"], allow=Permission.REPORT)
 @blueprint.arguments(RunBatchSchema)
 @blueprint.arguments(NoQuery, location="query")
-@blueprint.response(200, RecordResultSchema)
-def record_batch(body: dict[str, Any], query: dict[str, Any]) -> RecordResult:
-    """Report up to 1,000 runs of any pipelines, by the same rule as one. A bad one never costs the others."""
+@blueprint.response(200, RecordResultSchema, description="What became of each run.")
+def report_runs(body: dict[str, Any], query: dict[str, Any]) -> RecordResult:
+    """Report up to 1,000 runs of any pipelines.
+
+    By the same rule as one. A bad one never costs the others: it is told under `rejected`.
+    """
     records, rejected = _checked(body["runs"])
     result = runs.record_runs(records=records.values(), updated_by=actor().name)
     places = list(records)

@@ -11,6 +11,7 @@ from flask_migrate.cli import db  # type: ignore[import-not-found]  # the stubs 
 
 from chm_web import create_app
 from chm_web.commands.bench import bench
+from chm_web.commands.contract import api_contract
 from chm_web.commands.demo import demo
 from chm_web.commands.ingest import ingest
 from chm_web.commands.reader import grant_reader
@@ -49,7 +50,7 @@ cli = _Cli(
     add_version_option=False,
 )
 db.add_command(grant_reader)
-for _command in (bench, db, demo, ingest, schedule, tokens, users, worker):
+for _command in (api_contract, bench, db, demo, ingest, schedule, tokens, users, worker):
     cli.add_command(_command)
 click.version_option(version("chm"), prog_name="CHM")(cli)
 

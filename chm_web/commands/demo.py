@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
@@ -36,7 +37,8 @@ from chm_web.ingestion.queue import count_live_workers, request_sync
 from chm_web.models import Environment, PipelineType, Platform
 from chm_web.services.clients import create_client, list_clients
 from chm_web.services.exceptions import ServiceError
-from chm_web.services.pipelines import create_pipeline, list_client_pipelines
+from chm_web.services.pipeline_lists import list_client_pipelines
+from chm_web.services.pipelines import create_pipeline
 
 DEFAULT_PORT = 8000
 PORTS_TO_TRY = 20
@@ -234,7 +236,8 @@ def _create_inventory() -> None:
     clients = {client.name: client for client in list_clients(limit=1000).items}
     for wanted in fleet.CLIENTS:
         client = clients.get(wanted.name) or create_client(name=wanted.name)
-        names = {pipeline.name for pipeline in list_client_pipelines(client_id=client.id, limit=1000).items}
+        known = list_client_pipelines(client_id=client.id, now=datetime.now(UTC), limit=1000)
+        names = {listed.pipeline.name for listed in known.items}
         for pipeline in wanted.pipelines:
             if pipeline.name not in names:
                 create_pipeline(

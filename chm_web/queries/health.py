@@ -6,8 +6,11 @@ Every LATERAL below is one index descent a pipeline; DISTINCT ON and window func
 
 from __future__ import annotations
 
-from sqlalchemy import TextClause, text
+from datetime import datetime
 
+from sqlalchemy import DateTime, FromClause, Text, TextClause, column, text
+
+from chm_web.models import Run
 from chm_web.queries.runs import LATEST_ORDER
 
 LATE_AFTER = 1.25
@@ -47,6 +50,12 @@ _HEALTH = f"""
     END
 """
 
+_LATEST = f"""
+    SELECT r.status, r.started_at, r.event_at FROM runs r
+    WHERE r.pipeline_id = {{of}}
+    ORDER BY {LATEST_ORDER} LIMIT 1
+"""
+
 _SCOPE = """
     FROM pipelines p
     JOIN clients c ON c.id = p.client_id
@@ -67,6 +76,24 @@ def health_tally(*, by_client: bool = False) -> TextClause:
         ) h
         GROUP BY {key}health
     """)
+
+
+def verdict(*, now: datetime) -> FromClause:
+    """Judge each row of a FROM item that is called ``p`` and has the columns of pipelines, as a LATERAL beside it.
+
+    Columns: health, latest_status, latest_run_at (its event time).
+    """
+    judged = text(f"""
+        SELECT {_HEALTH} AS health, latest.status AS latest_status, latest.event_at AS latest_run_at
+        FROM (VALUES (1)) AS one_row
+        {_DECISIVE}
+        LEFT JOIN LATERAL ({_LATEST.format(of="p.id")}) latest ON true
+    """).bindparams(now=now)
+    return judged.columns(
+        column("health", Text),
+        column("latest_status", Run.status.type),
+        column("latest_run_at", DateTime(timezone=True)),
+    ).lateral("verdict")
 
 
 # Worst first; among the failing and the late, those that have been so for longest.
@@ -128,11 +155,7 @@ def pipeline_health(*, where: str) -> TextClause:
             WHERE page.health = 'failing' AND r.pipeline_id = page.pipeline_id AND r.status = 'failed'
             ORDER BY r.event_at DESC, r.id DESC LIMIT 1
         ) failure ON true
-        LEFT JOIN LATERAL (
-            SELECT r.status, r.started_at FROM runs r
-            WHERE r.pipeline_id = page.pipeline_id
-            ORDER BY {LATEST_ORDER} LIMIT 1
-        ) latest ON true
+        LEFT JOIN LATERAL ({_LATEST.format(of="page.pipeline_id")}) latest ON true
         ORDER BY {_WORST_FIRST.format(of="page")}
     """)
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Select, Text, any_, func, literal, select
+from sqlalchemy import Text, any_, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from chm_web.extensions import db
 from chm_web.models import Client, Environment, Pipeline, PipelineType, Platform
@@ -15,7 +16,6 @@ from chm_web.services.audit import all_of, log_change
 from chm_web.services.clients import get_client
 from chm_web.services.conflicts import commit_explained
 from chm_web.services.exceptions import NotFound
-from chm_web.services.paging import Page, keyset_page, search_pattern
 from chm_web.services.run_values import UNSTORABLE
 from chm_web.services.versions import apply_changes
 
@@ -108,81 +108,6 @@ def disable_pipeline(*, pipeline_id: UUID, updated_by: str | None = None) -> Non
         NotFound: there is no such pipeline.
     """
     update_pipeline(pipeline_id=pipeline_id, changes={"is_active": False}, updated_by=updated_by)
-
-
-def list_client_pipelines(
-    *,
-    client_id: UUID,
-    is_active: bool | None = None,
-    platform: Platform | None = None,
-    q: str | None = None,
-    limit: int = 100,
-    cursor: str | None = None,
-) -> Page[Pipeline]:
-    """List a client's pipelines by name, a page at a time.
-
-    Args:
-        client_id: whose.
-        is_active: only enabled (True) or disabled (False) ones.
-        platform: only those on this platform.
-        q: only names that contain this text, ignoring case.
-        limit: pipelines a page.
-        cursor: the ``next_cursor`` of the page before.
-
-    Raises:
-        NotFound: there is no such client.
-        Invalid: the cursor is not one of this list's.
-    """
-    get_client(client_id=client_id)
-    query = _select_pipelines(q, client_id=client_id, is_active=is_active, platform=platform)
-    keys = (func.lower(Pipeline.name), Pipeline.id)
-    return keyset_page(query, keys=keys, types=(str, UUID), limit=limit, cursor=cursor, kind="pipelines")
-
-
-def list_pipelines(
-    *,
-    client_id: UUID | None = None,
-    platform: Platform | None = None,
-    pipeline_type: PipelineType | None = None,
-    environment: Environment | None = None,
-    is_active: bool | None = None,
-    q: str | None = None,
-    limit: int = 100,
-    cursor: str | None = None,
-) -> Page[Pipeline]:
-    """List the pipelines of all clients by the client's name and their own, a page at a time.
-
-    Args:
-        client_id: only those of this client.
-        platform: only those on this platform.
-        pipeline_type: only those of this type.
-        environment: only those deployed here.
-        is_active: only enabled (True) or disabled (False) ones, whatever their client is.
-        q: only names that contain this text, ignoring case.
-        limit: pipelines a page.
-        cursor: the ``next_cursor`` of the page before.
-
-    Raises:
-        Invalid: the cursor is not one of this list's.
-    """
-    query = _select_pipelines(
-        q,
-        client_id=client_id,
-        platform=platform,
-        pipeline_type=pipeline_type,
-        environment=environment,
-        is_active=is_active,
-    ).join(Client, Client.id == Pipeline.client_id)
-    keys = (func.lower(Client.name), func.lower(Pipeline.name), Pipeline.id)
-    return keyset_page(query, keys=keys, types=(str, str, UUID), limit=limit, cursor=cursor, kind="pipelines.fleet")
-
-
-def _select_pipelines(q: str | None, **wanted: Any) -> Select[Pipeline]:
-    """Select pipelines whose columns have the ``wanted`` values (None: any) and whose name contains ``q``."""
-    query = select(Pipeline).filter_by(**{name: value for name, value in wanted.items() if value is not None})
-    if q:
-        query = query.where(Pipeline.name.ilike(search_pattern(q), escape="\\"))
-    return query
 
 
 @dataclass(frozen=True, slots=True)

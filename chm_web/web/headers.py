@@ -35,7 +35,7 @@ def init_app(app: Flask) -> None:
 
 
 def _add_headers(response: Response) -> Response:
-    # setdefault: a view that has a reason (the API's own documentation page) may state a policy of its own.
+    # setdefault: a view that has a reason may state a policy of its own.
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     if response.mimetype == "text/html":

@@ -50,6 +50,7 @@ TABLE: dict[str, Permission] = {
     "POST /sign-out": READ,
     # the REST API
     f"GET {API}/openapi.json": READ,
+    f"GET {API}/docs": READ,
     f"GET {API}/clients": READ,
     f"POST {API}/clients": ADMINISTER,
     f"GET {API}/clients/<uuid:client_id>": READ,
@@ -62,6 +63,7 @@ TABLE: dict[str, Permission] = {
     f"GET {API}/pipelines/<uuid:pipeline_id>": READ,
     f"PATCH {API}/pipelines/<uuid:pipeline_id>": OPERATE,
     f"DELETE {API}/pipelines/<uuid:pipeline_id>": OPERATE,
+    f"GET {API}/pipelines/<uuid:pipeline_id>/health": READ,
     f"GET {API}/pipelines/<uuid:pipeline_id>/runs": READ,
     f"POST {API}/pipelines/<uuid:pipeline_id>/runs": OPERATE,
     f"GET {API}/pipelines/<uuid:pipeline_id>/runs/latest": READ,
@@ -72,9 +74,9 @@ TABLE: dict[str, Permission] = {
     f"POST {API}/runs/batch": REPORT,
     f"GET {API}/alert_rules": READ,
     f"POST {API}/alert_rules": OPERATE,
-    f"GET {API}/alert_rules/<uuid:rule_id>": READ,
-    f"PATCH {API}/alert_rules/<uuid:rule_id>": OPERATE,
-    f"DELETE {API}/alert_rules/<uuid:rule_id>": OPERATE,
+    f"GET {API}/alert_rules/<uuid:alert_rule_id>": READ,
+    f"PATCH {API}/alert_rules/<uuid:alert_rule_id>": OPERATE,
+    f"DELETE {API}/alert_rules/<uuid:alert_rule_id>": OPERATE,
     f"POST {API}/ingestion/runs/sync": OPERATE,
     f"GET {API}/ingestion/jobs": READ,
     f"GET {API}/ingestion/jobs/<job_id>": READ,
@@ -140,7 +142,8 @@ def expected(visitor: Visitor, permission: Permission, rule: str) -> str:
     if permission is ANYONE:
         return "let in"
     # Pages know people alone: to them a token is nobody's.
-    if visitor is NOBODY or (visitor.scope is not None and not rule.startswith("/api/")):
+    is_page = not rule.startswith("/api/") or rule == f"{API}/docs"
+    if visitor is NOBODY or (visitor.scope is not None and is_page):
         return "unknown"
     return "let in" if permission in visitor.permissions else "refused"
 

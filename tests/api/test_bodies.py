@@ -169,3 +169,35 @@ def test_no_other_site_may_read_an_answer(api: ApiClient) -> None:
     response = api.client.get(f"{PREFIX}/clients", headers={"Origin": "https://elsewhere.example"})
 
     assert "Access-Control-Allow-Origin" not in response.headers
+
+
+LOOSE: dict[str, tuple[str, Any]] = {
+    "a word for true": ("is_active", "yes"),
+    "true as text": ("is_active", "true"),
+    "a number for true": ("is_active", 1),
+    "a number for false": ("is_active", 0.0),
+    "a list for true": ("is_active", [True]),
+}
+
+
+@pytest.mark.parametrize("case", LOOSE)
+def test_only_true_and_false_are_true_and_false(api: ApiClient, case: str) -> None:
+    field, value = LOOSE[case]
+
+    response = api.post("/clients", {"name": "a", field: value})
+
+    assert refusal(response) == INVALID
+    assert issues(response) == {field: "Not a valid boolean."}
+
+
+@pytest.mark.parametrize("value", ["1.5", "NaN", [1], {}, True])
+def test_only_numbers_are_numbers(api: ApiClient, value: Any) -> None:
+    response = api.post(f"/pipelines/{make_pipeline().id}/runs", {"status": "success", "duration_seconds": value})
+
+    assert refusal(response) == INVALID
+    assert issues(response) == {"duration_seconds": "Not a valid number."}
+
+
+@pytest.mark.parametrize("value", ["1", "yes", "TRUE", "on", ""])
+def test_parameters_are_true_or_false_and_nothing_else(api: ApiClient, value: str) -> None:
+    assert issues(api.get("/clients", is_active=value)) == {"is_active": "Not a valid boolean."}

@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from openapi_schema_validator import OAS30ReadValidator, OAS30WriteValidator
+from openapi_spec_validator import OpenAPIV30SpecValidator
+from referencing import Registry
+from referencing.jsonschema import DRAFT4
 
+from chm_web.errors import CODES
 from tests.http import PREFIX, ApiClient
 
 METHODS = {"get", "put", "post", "delete", "patch"}
+EVERYWHERE = {"400", "401", "403", "429", "500", "503"}
 
 
 @pytest.fixture
@@ -55,9 +61,25 @@ def references(value: Any) -> Iterator[dict[str, Any]]:
             yield from references(inner)
 
 
+def test_document_is_valid_openapi(document: dict[str, Any]) -> None:
+    assert [error.message for error in OpenAPIV30SpecValidator(document).iter_errors()] == []
+
+
 def test_document_says_what_it_is(document: dict[str, Any]) -> None:
-    assert re.fullmatch(r"3\.0\.\d+", document["openapi"])
-    assert document["info"] == {"title": "CHM", "version": "v1"}
+    assert document["openapi"] == "3.0.3"
+    assert document["info"]["title"] == "CHM"
+    for rule in ("next_cursor", "Retry-After", "If-Match", "RFC 3339", *CODES.values()):
+        assert rule in document["info"]["description"]
+
+
+def test_document_names_no_address(document: dict[str, Any]) -> None:
+    assert [server["url"] for server in document["servers"]] == [PREFIX]
+
+
+def test_every_operation_asks_for_a_token(document: dict[str, Any]) -> None:
+    assert document["security"] == [{"bearerAuth": []}]
+    assert document["components"]["securitySchemes"]["bearerAuth"]["scheme"] == "bearer"
+    assert not any("security" in operation for _, _, operation, _ in operations(document))
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
@@ -69,9 +91,9 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 def test_every_route_of_the_api_is_described(app: Flask, document: dict[str, Any]) -> None:
     routes = {
-        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule.removeprefix(PREFIX)), method.lower())
         for rule in app.url_map.iter_rules()
-        if rule.rule.startswith(PREFIX) and not rule.endpoint.startswith("api-docs.")
+        if rule.rule.startswith(PREFIX) and not rule.endpoint.startswith("api_docs.")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
 
@@ -81,9 +103,53 @@ def test_every_route_of_the_api_is_described(app: Flask, document: dict[str, Any
 def test_every_operation_is_told_in_words_and_named_once(document: dict[str, Any]) -> None:
     found = [operation for _, _, operation, _ in operations(document)]
 
-    assert all(operation["summary"].endswith(".") for operation in found)
-    ids = [operation["operationId"] for operation in found if "operationId" in operation]
-    assert len(ids) == len(set(ids))
+    assert all(operation["summary"].endswith(".") and operation["description"] for operation in found)
+    names = [operation["operationId"] for operation in found]
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch("[a-z]+(_[a-z]+)+", name) for name in names)
+
+
+def test_every_tag_is_told(document: dict[str, Any]) -> None:
+    told = {tag["name"] for tag in document["tags"] if tag["description"]}
+
+    assert {tag for _, _, operation, _ in operations(document) for tag in operation["tags"]} == told
+
+
+def test_every_parameter_is_told(document: dict[str, Any]) -> None:
+    for path, _, _, parameters in operations(document):
+        assert all(each["description"] for each in parameters), path
+
+
+def test_every_schema_and_field_is_told(document: dict[str, Any]) -> None:
+    for name, schema in document["components"]["schemas"].items():
+        assert schema["description"], name
+        assert "example" in schema, name
+        untold = [field for field, each in schema.get("properties", {}).items() if not described(each)]
+        assert untold == [], name
+
+
+def described(schema: dict[str, Any]) -> bool:
+    """Whether a field says what it is, by itself or by what it refers to."""
+    return "$ref" in schema or bool(schema.get("description"))
+
+
+def test_every_example_is_valid(document: dict[str, Any]) -> None:
+    registry: Registry[Any] = Registry().with_resource("urn:chm", DRAFT4.create_resource(document))
+    examples = [
+        (f"#/components/schemas/{name}", schema["example"])
+        for name, schema in document["components"]["schemas"].items()
+    ]
+    examples += [
+        ("#/components/schemas/Error", answer["content"]["application/json"]["example"])
+        for answer in document["components"]["responses"].values()
+    ]
+
+    for reference, example in examples:
+        sent = reference.endswith(("Input", "Patch", "Report", "Batch", "BatchRun"))
+        validator = (OAS30WriteValidator if sent else OAS30ReadValidator)(
+            {"$ref": f"urn:chm{reference}"}, registry=registry
+        )
+        assert [error.message for error in validator.iter_errors(example)] == [], reference
 
 
 def test_parameters_in_paths_are_declared(document: dict[str, Any]) -> None:
@@ -103,15 +169,35 @@ def test_every_operation_answers_and_tells_its_errors_by_the_envelope(document: 
     for path, method, operation, _ in operations(document):
         answers = {status: resolve(document, each) for status, each in operation["responses"].items()}
         assert any(re.fullmatch("2..", status) for status in answers), (path, method)
-        assert "default" in answers
         for status, answer in answers.items():
             assert answer["description"]
+            assert "X-Request-ID" in answer["headers"]
             if status in ("204", "304"):
                 assert "content" not in answer, (path, method, status)
                 continue
-            schema = answer["content"]["application/json"]["schema"]
+            content = answer["content"]["application/json"]
             if not status.startswith("2"):
-                assert schema == {"$ref": "#/components/schemas/Error"}, (path, method, status)
+                assert content["schema"] == {"$ref": "#/components/schemas/Error"}, (path, method, status)
+                assert content["example"]["error"]["code"] == CODES[int(status)]
+
+
+def test_every_operation_names_the_errors_that_it_can_give(document: dict[str, Any]) -> None:
+    for path, method, operation, _ in operations(document):
+        errors = {status for status in operation["responses"] if status >= "400"}
+        assert errors >= EVERYWHERE, (path, method)
+        assert ("413" in errors) == ("requestBody" in operation), (path, method)
+        assert ("415" in errors) == (method != "get"), (path, method)
+        assert "404" in errors or "{" not in path, (path, method)
+        assert ("412" in errors) == (method == "patch"), (path, method)
+        assert errors <= EVERYWHERE | {"404", "409", "412", "413", "415"}, (path, method)
+
+
+def test_errors_that_ask_for_something_bear_the_header(document: dict[str, Any]) -> None:
+    answers = document["components"]["responses"]
+
+    assert "WWW-Authenticate" in answers["Unauthorized"]["headers"]
+    assert "Retry-After" in answers["RateLimited"]["headers"]
+    assert "Retry-After" in answers["ServiceUnavailable"]["headers"]
 
 
 def test_bodies_are_json(document: dict[str, Any]) -> None:
@@ -122,16 +208,18 @@ def test_bodies_are_json(document: dict[str, Any]) -> None:
     }
 
     assert all(list(body["content"]) == ["application/json"] for body in bodies.values())
-    assert bodies[f"{PREFIX}/clients", "post"]["required"] is True
-    assert not bodies[f"{PREFIX}/ingestion/runs/sync", "post"].get("required")
+    assert bodies["/clients", "post"]["required"] is True
+    assert not bodies["/ingestion/runs/sync", "post"].get("required")
 
 
 def test_described_values_are_those_of_the_data_model(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
 
-    assert schemas["Run"]["properties"]["status"]["enum"] == ["running", "skipped", "canceled", "success", "failed"]
-    assert schemas["Pipeline"]["required"] == ["name", "pipeline_type", "platform"]
-    assert schemas["Client"]["properties"]["name"]["maxLength"] == 200
+    assert schemas["RunStatus"]["enum"] == ["running", "skipped", "canceled", "success", "failed"]
+    assert schemas["Run"]["properties"]["status"]["allOf"] == [{"$ref": "#/components/schemas/RunStatus"}]
+    assert schemas["PipelineInput"]["required"] == ["name", "platform", "pipeline_type"]
+    assert schemas["ClientInput"]["properties"]["name"]["maxLength"] == 200
+    assert schemas["RunInput"]["properties"]["rows_processed"]["format"] == "int64"
 
 
 def test_answer_has_the_described_fields(api: ApiClient, document: dict[str, Any]) -> None:
@@ -140,14 +228,33 @@ def test_answer_has_the_described_fields(api: ApiClient, document: dict[str, Any
     assert set(answer) == set(document["components"]["schemas"]["Client"]["properties"])
 
 
+@pytest.mark.parametrize("thing", ["Client", "Pipeline", "AlertRule", "Run", "ListedPipeline", "PipelineHealth", "Job"])
+def test_fields_of_an_answer_are_never_missing(document: dict[str, Any], thing: str) -> None:
+    schema = document["components"]["schemas"][thing]
+
+    assert schema["required"] == list(schema["properties"])
+    assert "additionalProperties" not in schema
+    assert not any("default" in field for field in schema["properties"].values())
+
+
+@pytest.mark.parametrize("thing", ["Client", "Pipeline", "AlertRule", "Run"])
+def test_what_is_sent_has_no_field_that_cannot_be(document: dict[str, Any], thing: str) -> None:
+    schemas = document["components"]["schemas"]
+    fields, sent = schemas[thing]["properties"], schemas[f"{thing}Input"]
+
+    assert sent["additionalProperties"] is False
+    assert set(sent["properties"]) == {name for name, each in fields.items() if not each.get("readOnly")}
+    assert {"id", "created_at", "updated_at", "updated_by"} & set(sent["properties"]) == set()
+
+
 @pytest.mark.parametrize("thing", ["Client", "Pipeline", "AlertRule"])
 def test_changes_are_described_with_nothing_required_or_filled_in(document: dict[str, Any], thing: str) -> None:
     schemas = document["components"]["schemas"]
     patch = schemas[f"{thing}Patch"]
 
-    assert set(patch["properties"]) == set(schemas[thing]["properties"])
+    assert set(patch["properties"]) == set(schemas[f"{thing}Input"]["properties"])
     assert "required" not in patch
-    assert not any("default" in described for described in patch["properties"].values())
+    assert not any("default" in field for field in patch["properties"].values())
 
 
 def test_changes_are_described_with_the_version_they_rest_on(document: dict[str, Any]) -> None:

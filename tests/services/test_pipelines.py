@@ -12,17 +12,17 @@ from sqlalchemy.orm import Session, scoped_session
 
 from chm_web.models import Environment, Pipeline, PipelineType, Platform
 from chm_web.services.exceptions import Conflict, Invalid, NotFound, Stale
+from chm_web.services.pipeline_lists import list_client_pipelines
 from chm_web.services.pipelines import (
     create_pipeline,
     disable_pipeline,
     find_by_external_ids,
     get_pipeline,
-    list_client_pipelines,
     list_ingest_targets,
     update_pipeline,
 )
 from chm_web.services.versions import version_of
-from tests.factories import make_client, make_pipeline
+from tests.factories import NOW, make_client, make_pipeline
 
 KIND: dict[str, Any] = {"platform": Platform.AIRFLOW, "pipeline_type": PipelineType.EXPORT}
 
@@ -96,7 +96,7 @@ def test_get_of_an_unknown_pipeline_is_not_found(app: Flask) -> None:
 
 def test_list_needs_a_client(app: Flask) -> None:
     with pytest.raises(NotFound):
-        list_client_pipelines(client_id=uuid4())
+        list_client_pipelines(client_id=uuid4(), now=NOW)
 
 
 def test_list_filters_combine(app: Flask) -> None:
@@ -107,9 +107,9 @@ def test_list_filters_combine(app: Flask) -> None:
     make_pipeline(client, name="stock", platform=Platform.DBT)
     make_pipeline(name="orders of another client", platform=Platform.DBT)
 
-    found = list_client_pipelines(client_id=client.id, platform=Platform.DBT, is_active=True, q="order").items
+    found = list_client_pipelines(client_id=client.id, now=NOW, platform=Platform.DBT, is_active=True, q="order").items
 
-    assert [pipeline.name for pipeline in found] == ["orders"]
+    assert [listed.pipeline.name for listed in found] == ["orders"]
 
 
 def test_targets_are_the_active_pipelines_that_a_platform_knows(app: Flask) -> None:

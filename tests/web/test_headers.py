@@ -9,8 +9,10 @@ from flask.testing import FlaskClient
 
 from chm_web.web.headers import SECURITY_HEADERS
 
+PATHS = ["/", "/clients", "/no/such/page", "/static/css/chm.css", "/api/v1/nothing", "/api/v1/docs"]
 
-@pytest.mark.parametrize("path", ["/", "/clients", "/no/such/page", "/static/css/chm.css", "/api/v1/nothing"])
+
+@pytest.mark.parametrize("path", PATHS)
 def test_every_response_carries_the_security_headers(client: FlaskClient, path: str) -> None:
     headers = client.get(path).headers
 

@@ -1,0 +1,1 @@
+"""What the API promises: its document, held against the running app, and a client generated from it."""
