@@ -75,33 +75,36 @@ class LineageRunSchema(_AsItComes):
         validate=validate.Length(1, EXTERNAL_ID_MAX_LENGTH),
         metadata=told("The producer's id of the run. Airflow's own id, in the facet airflowDagRun, goes before it."),
     )
-    facets = fields.Dict(metadata=told("What is known of the run: its parent, its error, its nominal time."))
+    facets = fields.Raw(metadata=told("What is known of the run: its parent, its error, its nominal time."))
 
 
 class LineageJobSchema(_AsItComes):
     """The job that a run is of."""
 
-    namespace = fields.String(metadata=told("Where the job is defined."))
+    namespace = fields.Raw(metadata=told("Where the job is defined, in words."))
     name = fields.String(
         required=True,
-        validate=validate.Length(1, EXTERNAL_ID_MAX_LENGTH),
+        validate=validate.Length(1),
         metadata=told("Its name: a pipeline's external id is `{namespace}/{name}` or the name alone."),
     )
-    facets = fields.Dict(metadata=told("What is known of the job: its type."))
+    facets = fields.Raw(metadata=told("What is known of the job: its type."))
 
 
 class LineageEventSchema(_AsItComes):
-    """An OpenLineage event (spec 2-0-2). Those of jobs and datasets have no run; they are accepted and ignored."""
+    """An OpenLineage event (spec 2-0-2). Those of jobs and datasets have no run; they are accepted and ignored.
 
-    eventType = fields.String(  # noqa: N815
+    An event with a run has a job too. What is not needed to find the run is taken whatever it looks like.
+    """
+
+    eventType = fields.Raw(  # noqa: N815
         metadata=told("START, RUNNING, COMPLETE, FAIL, ABORT; any other says nothing of the run's state.")
     )
     eventTime = UtcTime(required=True, metadata=told("When it happened, by the producer's clock."))  # noqa: N815
     run = fields.Nested(LineageRunSchema, metadata=told("The run; events of jobs and datasets have none."))
     job = fields.Nested(LineageJobSchema, metadata=told("The job that the run is of."))
-    inputs = fields.List(fields.Dict(), metadata=told("The datasets that were read."))
-    outputs = fields.List(fields.Dict(), metadata=told("The datasets that were written, with the numbers of rows."))
-    producer = fields.String(metadata=told("The program that sends the event."))
+    inputs = fields.Raw(metadata=told("The datasets that were read."))
+    outputs = fields.Raw(metadata=told("The datasets that were written, with the numbers of rows."))
+    producer = fields.Raw(metadata=told("The program that sends the event."))
 
 
 class LineageResultSchema(RecordResultSchema):
