@@ -41,7 +41,11 @@ class Text(fields.String):
         text: str = super()._deserialize(value, *args, **kwargs)
         if UNSTORABLE.search(text):
             raise ValidationError("Must not hold NUL or half of a surrogate pair.")
-        return text.strip() if self._strip else text
+        if not self._strip:
+            return text
+        # The document can tell the length of what is sent alone; that of what is kept is looked at afterwards.
+        self._validate(text)
+        return text.strip()
 
 
 class UtcTime(fields.AwareDateTime):

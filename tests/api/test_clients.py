@@ -75,6 +75,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "empty name": ({"name": ""}, {"name": "Length must be between 1 and 200."}),
     "blank name": ({"name": " \t\n "}, {"name": "Length must be between 1 and 200."}),
     "long name": ({"name": "x" * 201}, {"name": "Length must be between 1 and 200."}),
+    "long name with its space": ({"name": "x" * 200 + " "}, {"name": "Length must be between 1 and 200."}),
     "number as name": ({"name": 7}, {"name": "Not a valid string."}),
     "object as name": ({"name": {"a": 1}}, {"name": "Not a valid string."}),
     "NUL in the name": ({"name": "a\0b"}, {"name": "Must not hold NUL or half of a surrogate pair."}),
