@@ -1,8 +1,8 @@
-"""The way of a batch of run records into the database: checked, staged by COPY, merged by one statement a round."""
+"""The way of a batch of run records into the database: checked, then inserted where all are new, else merged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -27,11 +27,13 @@ _UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError)
 
 # By status or by its word; the value is the plain text that COPY sends.
 _LABELS = {status: status.value for status in RunStatus}
-_COLUMN_TYPES = list(run_upsert.STAGE_COLUMNS.values())
+_COLUMN_TYPES = list(run_upsert.COLUMNS.values())
 
-
-# A checked record: its place in the batch and its row for the stage.
-_Staged = tuple[int, tuple[Any, ...]]
+# In the order in which keys are locked: bytewise by pipeline, then by external id.
+_Key = tuple[int, str]
+# A record's place in the batch and its key; with its row, once all of it is checked.
+_Keyed = tuple[int, _Key]
+_Checked = tuple[int, _Key, tuple[Any, ...]]
 
 
 @dataclass
@@ -40,6 +42,8 @@ class _Batch:
 
     records: list[RunRecord]
     statement: str
+    updated_by: str | None
+    checked: list[_Checked] = field(default_factory=list)
     created: int = 0
     written: int = 0
     rejected: list[Rejection] = field(default_factory=list)
@@ -60,11 +64,12 @@ def write_records(records: Iterable[RunRecord], statement: str, updated_by: str 
         Unavailable: the database does not answer; nothing is written.
         NotWritable: it answers, but cannot write: a full disk, missing rights.
     """
-    batch = _Batch(list(records), statement)
+    batch = _Batch(list(records), statement, updated_by)
     try:
-        staged = _stage_all(batch, updated_by)
-        if staged:
-            _write(batch, staged)
+        keys = _check_keys(batch)
+        if keys:
+            _know_pipelines({number for _, (number, _) in keys})
+            _write(batch, keys)
         db.session.commit()
     except (*_UNREACHABLE, DBAPIError) as err:
         raise _explained(err) from err
@@ -99,33 +104,39 @@ def _explained(err: Exception) -> Exception:
 _seen_pipelines: set[int] = set()
 
 
-def _know_pipelines(records: list[RunRecord]) -> None:
-    new = {record.pipeline_id.int for record in records} - _seen_pipelines
+def _know_pipelines(numbers: set[int]) -> None:
+    new = numbers - _seen_pipelines
     if new:
         query = text("SELECT id FROM pipelines WHERE id = ANY(:ids)")
         found = db.session.scalars(query, {"ids": [UUID(int=number) for number in new]})
         _seen_pipelines.update(pipeline_id.int for pipeline_id in found)
 
 
-def _stage_all(batch: _Batch, updated_by: str | None) -> list[_Staged]:
-    _know_pipelines(batch.records)
-    staged = []
-    # A key that stands twice goes in rounds: one statement cannot touch a row twice.
-    rounds: dict[tuple[int, str], int] = {}
+def _check_keys(batch: _Batch) -> list[_Keyed]:
+    keys = []
     for index, record in enumerate(batch.records):
         try:
-            external_id = run_values.clean_external_id(record.external_run_id)
-            key = (record.pipeline_id.int, external_id)
-            number = rounds.get(key, 0)
-            row = (number, uuid7().bytes, record.pipeline_id, external_id, *_facts(record), updated_by)
+            key = record.pipeline_id.int, run_values.clean_external_id(record.external_run_id)
+        except BadValue as bad:
+            batch.reject(index, bad)
+        else:
+            keys.append((index, key))
+    return keys
+
+
+def _check_facts(batch: _Batch, keys: list[_Keyed]) -> None:
+    for index, key in keys:
+        record = batch.records[index]
+        try:
+            if key[0] not in _seen_pipelines:
+                raise _no_pipeline()
+            row = (uuid7().bytes, record.pipeline_id, key[1], *_facts(record), batch.updated_by)
         except BadValue as bad:
             batch.reject(index, bad)
         except Exception as err:  # noqa: BLE001 - whatever a value does to its check, it costs that record alone
             batch.reject(index, BadValue("record", f"cannot be read ({type(err).__name__})"))
         else:
-            rounds[key] = number + 1
-            staged.append((index, row))
-    return staged
+            batch.checked.append((index, key, row))
 
 
 def _no_pipeline() -> BadValue:
@@ -133,13 +144,11 @@ def _no_pipeline() -> BadValue:
 
 
 def _facts(record: RunRecord) -> tuple[Any, ...]:
-    """Check one record and give its facts in the order of the stage's columns.
+    """Check one record and give its facts in the order of their columns.
 
     Raises:
         BadValue: a value cannot be stored.
     """
-    if record.pipeline_id.int not in _seen_pipelines:
-        raise _no_pipeline()
     status = _LABELS.get(record.status)
     if status is None:
         raise BadValue("status", f"must be one of {', '.join(RunStatus)}")
@@ -168,34 +177,64 @@ def _facts(record: RunRecord) -> tuple[Any, ...]:
     )
 
 
-def _write(batch: _Batch, staged: list[_Staged]) -> None:
-    """Write what is staged, all at once; when the database refuses it after all, again, in halves."""
+def _write(batch: _Batch, keys: list[_Keyed]) -> None:
+    """Check the records and write them, all at once; when the database refuses it after all, again, in halves."""
     statement = batch.statement
     if statement == run_upsert.UPSERT and _driver_connection().info.server_version >= run_upsert.MERGE_SINCE_VERSION:
         statement = run_upsert.MERGE
     try:
-        _copy_and_merge(batch, staged, statement)
+        known = _check_and_ask(batch, keys)
+        for number, rows in enumerate(_rounds(batch.checked)):
+            # What comes again in a batch is known by then.
+            if number or known:
+                _stage_and_merge(batch, rows, statement)
+            else:
+                _insert(batch, rows)
     except _BAD_ROW:
         # Nearly never, so no savepoint was taken; a run that somebody else inserted meanwhile is a reason too.
         db.session.rollback()
         batch.created = batch.written = 0
-        _write_in_halves(batch, staged)
+        _write_in_halves(batch, batch.checked)
 
 
-def _write_in_halves(batch: _Batch, staged: list[_Staged]) -> None:
+def _check_and_ask(batch: _Batch, keys: list[_Keyed]) -> bool:
+    """Check all records; meanwhile the database looks whether any of them is there already. Tell whether one is."""
+    connection = _driver_connection()
+    with connection.pipeline(), connection.cursor() as cursor:
+        cursor.execute(run_upsert.KNOWS_ANY, _as_arrays([key for _, key in keys]), prepare=True)
+        _check_facts(batch, keys)
+        return cursor.fetchone() != (False,)
+
+
+def _write_in_halves(batch: _Batch, checked: list[_Checked]) -> None:
     """Halve until the record at fault stands alone."""
+    created, written = batch.created, batch.written
     try:
         with db.session.begin_nested():
-            _copy_and_merge(batch, staged, batch.statement)
+            for rows in _rounds(checked):
+                _stage_and_merge(batch, rows, batch.statement)
     except _BAD_ROW as err:
-        if len(staged) > 1:
-            middle = len(staged) // 2
-            _write_in_halves(batch, staged[:middle])
-            _write_in_halves(batch, staged[middle:])
+        batch.created, batch.written = created, written
+        if len(checked) > 1:
+            middle = len(checked) // 2
+            _write_in_halves(batch, checked[:middle])
+            _write_in_halves(batch, checked[middle:])
         elif isinstance(err, ForeignKeyViolation):
-            batch.reject(staged[0][0], _no_pipeline())
+            batch.reject(checked[0][0], _no_pipeline())
         else:
-            batch.reject(staged[0][0], BadValue("record", f"the database refused it ({type(err).__name__})"))
+            batch.reject(checked[0][0], BadValue("record", f"the database refused it ({type(err).__name__})"))
+
+
+def _rounds(checked: list[_Checked]) -> Iterator[list[_Checked]]:
+    """Split records so that no key stands twice in a round: one statement cannot touch a row twice.
+
+    Each round is sorted by its keys: writers whose pages overlap take their locks in one order and cannot deadlock.
+    """
+    while checked:
+        first: dict[_Key, _Checked] = {}
+        again = [one for one in checked if first.setdefault(one[1], one) is not one]
+        yield [first[key] for key in sorted(first)]
+        checked = again
 
 
 def _driver_connection() -> psycopg.Connection[Any]:
@@ -205,20 +244,35 @@ def _driver_connection() -> psycopg.Connection[Any]:
     return connection
 
 
-def _copy_and_merge(batch: _Batch, staged: list[_Staged], statement: str) -> None:
-    created = written = last_round = 0
+def _insert(batch: _Batch, rows: list[_Checked]) -> None:
+    """Insert records whose keys are all new."""
+    with _driver_connection().cursor() as cursor:
+        _copy(cursor, run_upsert.COPY_NEW, rows)
+    batch.written += len(rows)
+    batch.created += len(rows)
+
+
+def _as_arrays(keys: list[_Key]) -> tuple[str, str]:
+    """Write keys as two arrays in PostgreSQL's own notation: psycopg takes a list an item at a time."""
+    pipelines = ",".join([f"{number:032x}" for number, _ in keys])
+    # No id holds a NUL: what joins them is told from what they hold.
+    ids = "\0".join([external_id for _, external_id in keys])
+    quoted = ids.replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","')
+    return f"{{{pipelines}}}", f'{{"{quoted}"}}'
+
+
+def _stage_and_merge(batch: _Batch, rows: list[_Checked], statement: str) -> None:
     with _driver_connection().cursor() as cursor:
         cursor.execute(run_upsert.PREPARE_STAGE)
-        with cursor.copy(run_upsert.COPY_STAGE) as copy:
-            copy.set_types(_COLUMN_TYPES)
-            for _, row in staged:
-                copy.write_row(row)
-                last_round = max(last_round, row[0])
-        for number in range(last_round + 1):
-            cursor.execute(statement, (number,), prepare=True)
-            counts = cursor.fetchone()
-            assert counts is not None  # noqa: S101 - a query of aggregates has one row
-            written += counts[0]
-            created += counts[1]
-    batch.written += written
-    batch.created += created
+        _copy(cursor, run_upsert.COPY_STAGE, rows)
+        counts = cursor.execute(statement, prepare=True).fetchone()
+    assert counts is not None  # noqa: S101 - a query of aggregates has one row
+    batch.written += counts[0]
+    batch.created += counts[1]
+
+
+def _copy(cursor: psycopg.Cursor[Any], statement: str, rows: list[_Checked]) -> None:
+    with cursor.copy(statement) as copy:
+        copy.set_types(_COLUMN_TYPES)
+        for _, _, row in rows:
+            copy.write_row(row)
