@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg.errors import ForeignKeyViolation
+from psycopg.errors import ForeignKeyViolation, InsufficientPrivilege
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from uuid_utils import uuid7
@@ -21,19 +21,20 @@ from chm_web.services.exceptions import NotWritable, Unavailable
 from chm_web.services.run_records import RecordResult, Rejection, RunRecord
 from chm_web.services.run_values import BadValue
 
-# What PostgreSQL or psycopg says of a value that slipped through the checks, and what they say of a lost connection.
+# What PostgreSQL or psycopg says of a value that slipped through the checks, and what they say where nothing can be
+# written: a lost connection, a full disk, a server that only reads.
 _BAD_ROW = (psycopg.DataError, psycopg.IntegrityError, TypeError, ValueError, OverflowError)
-_UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError)
+_NOTHING_GOES = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, InsufficientPrivilege)
 
 # By status or by its word; the value is the plain text that COPY sends.
 _LABELS = {status: status.value for status in RunStatus}
+_RUNNING = RunStatus.RUNNING.value
 _COLUMN_TYPES = list(run_upsert.COLUMNS.values())
 
 # In the order in which keys are locked: bytewise by pipeline, then by external id.
 _Key = tuple[int, str]
-# A record's place in the batch and its key; with its row, once all of it is checked.
-_Keyed = tuple[int, _Key]
-_Checked = tuple[int, _Key, tuple[Any, ...]]
+# A record's key and its place in the batch.
+_Keyed = tuple[_Key, int]
 
 
 @dataclass
@@ -43,7 +44,6 @@ class _Batch:
     records: list[RunRecord]
     statement: str
     updated_by: str | None
-    checked: list[_Checked] = field(default_factory=list)
     created: int = 0
     written: int = 0
     rejected: list[Rejection] = field(default_factory=list)
@@ -68,10 +68,10 @@ def write_records(records: Iterable[RunRecord], statement: str, updated_by: str 
     try:
         keys = _check_keys(batch)
         if keys:
-            _know_pipelines({number for _, (number, _) in keys})
+            _know_pipelines({pipeline for (pipeline, _), _ in keys})
             _write(batch, keys)
         db.session.commit()
-    except (*_UNREACHABLE, DBAPIError) as err:
+    except (*_NOTHING_GOES, DBAPIError) as err:
         raise _explained(err) from err
     except BaseException:
         db.session.rollback()
@@ -84,7 +84,7 @@ def write_records(records: Iterable[RunRecord], statement: str, updated_by: str 
 def _explained(err: Exception) -> Exception:
     """Leave a clean session behind, and give the error to raise: for an absent database, or one that refuses."""
     cause = err.orig if isinstance(err, DBAPIError) else err
-    if not isinstance(cause, _UNREACHABLE):
+    if not isinstance(cause, _NOTHING_GOES):
         db.session.rollback()
         return err
     code = cause.sqlstate
@@ -120,23 +120,24 @@ def _check_keys(batch: _Batch) -> list[_Keyed]:
         except BadValue as bad:
             batch.reject(index, bad)
         else:
-            keys.append((index, key))
+            keys.append((key, index))
     return keys
 
 
-def _check_facts(batch: _Batch, keys: list[_Keyed]) -> None:
-    for index, key in keys:
+def _check(batch: _Batch, keys: list[_Keyed]) -> Iterator[tuple[Any, ...]]:
+    """Check these records one by one, and give the rows of those that are good."""
+    for (pipeline, external_id), index in keys:
         record = batch.records[index]
         try:
-            if key[0] not in _seen_pipelines:
+            if pipeline not in _seen_pipelines:
                 raise _no_pipeline()
-            row = (uuid7().bytes, record.pipeline_id, key[1], *_facts(record), batch.updated_by)
+            row = (uuid7().bytes, record.pipeline_id, external_id, *_facts(record), batch.updated_by)
         except BadValue as bad:
             batch.reject(index, bad)
         except Exception as err:  # noqa: BLE001 - whatever a value does to its check, it costs that record alone
             batch.reject(index, BadValue("record", f"cannot be read ({type(err).__name__})"))
         else:
-            batch.checked.append((index, key, row))
+            yield row
 
 
 def _no_pipeline() -> BadValue:
@@ -156,7 +157,7 @@ def _facts(record: RunRecord) -> tuple[Any, ...]:
     finished = run_values.clean_time(record.finished_at, "finished_at")
     duration = run_values.clean_duration(record.duration_seconds)
     if finished is not None:
-        if status == RunStatus.RUNNING:
+        if status == _RUNNING:
             raise BadValue("finished_at", "a running run has none")
         if started is not None:
             if finished < started:
@@ -178,63 +179,56 @@ def _facts(record: RunRecord) -> tuple[Any, ...]:
 
 
 def _write(batch: _Batch, keys: list[_Keyed]) -> None:
-    """Check the records and write them, all at once; when the database refuses it after all, again, in halves."""
+    """Write all at once; when the database refuses it after all, again, in halves."""
     statement = batch.statement
     if statement == run_upsert.UPSERT and _driver_connection().info.server_version >= run_upsert.MERGE_SINCE_VERSION:
         statement = run_upsert.MERGE
+    rejected = len(batch.rejected)
     try:
-        known = _check_and_ask(batch, keys)
-        for number, rows in enumerate(_rounds(batch.checked)):
+        for number, keyed in enumerate(_rounds(keys)):
             # What comes again in a batch is known by then.
-            if number or known:
-                _stage_and_merge(batch, rows, statement)
+            if number or _is_any_known(keyed):
+                _stage_and_merge(batch, keyed, statement)
             else:
-                _insert(batch, rows)
+                _insert(batch, keyed)
     except _BAD_ROW:
         # Nearly never, so no savepoint was taken; a run that somebody else inserted meanwhile is a reason too.
         db.session.rollback()
         batch.created = batch.written = 0
-        _write_in_halves(batch, batch.checked)
+        del batch.rejected[rejected:]
+        _write_in_halves(batch, keys)
 
 
-def _check_and_ask(batch: _Batch, keys: list[_Keyed]) -> bool:
-    """Check all records; meanwhile the database looks whether any of them is there already. Tell whether one is."""
-    connection = _driver_connection()
-    with connection.pipeline(), connection.cursor() as cursor:
-        cursor.execute(run_upsert.KNOWS_ANY, _as_arrays([key for _, key in keys]), prepare=True)
-        _check_facts(batch, keys)
-        return cursor.fetchone() != (False,)
-
-
-def _write_in_halves(batch: _Batch, checked: list[_Checked]) -> None:
+def _write_in_halves(batch: _Batch, keys: list[_Keyed]) -> None:
     """Halve until the record at fault stands alone."""
-    created, written = batch.created, batch.written
+    created, written, rejected = batch.created, batch.written, len(batch.rejected)
     try:
         with db.session.begin_nested():
-            for rows in _rounds(checked):
-                _stage_and_merge(batch, rows, batch.statement)
+            for keyed in _rounds(keys):
+                _stage_and_merge(batch, keyed, batch.statement)
     except _BAD_ROW as err:
         batch.created, batch.written = created, written
-        if len(checked) > 1:
-            middle = len(checked) // 2
-            _write_in_halves(batch, checked[:middle])
-            _write_in_halves(batch, checked[middle:])
-        elif isinstance(err, ForeignKeyViolation):
-            batch.reject(checked[0][0], _no_pipeline())
-        else:
-            batch.reject(checked[0][0], BadValue("record", f"the database refused it ({type(err).__name__})"))
+        del batch.rejected[rejected:]
+        if len(keys) > 1:
+            middle = len(keys) // 2
+            _write_in_halves(batch, keys[:middle])
+            _write_in_halves(batch, keys[middle:])
+            return
+        gone = isinstance(err, ForeignKeyViolation)
+        bad = _no_pipeline() if gone else BadValue("record", f"the database refused it ({type(err).__name__})")
+        batch.reject(keys[0][1], bad)
 
 
-def _rounds(checked: list[_Checked]) -> Iterator[list[_Checked]]:
+def _rounds(keys: list[_Keyed]) -> Iterator[list[_Keyed]]:
     """Split records so that no key stands twice in a round: one statement cannot touch a row twice.
 
     Each round is sorted by its keys: writers whose pages overlap take their locks in one order and cannot deadlock.
     """
-    while checked:
-        first: dict[_Key, _Checked] = {}
-        again = [one for one in checked if first.setdefault(one[1], one) is not one]
-        yield [first[key] for key in sorted(first)]
-        checked = again
+    while keys:
+        first: dict[_Key, int] = {}
+        again = [(key, index) for key, index in keys if first.setdefault(key, index) != index]
+        yield sorted(first.items())
+        keys = again
 
 
 def _driver_connection() -> psycopg.Connection[Any]:
@@ -244,35 +238,53 @@ def _driver_connection() -> psycopg.Connection[Any]:
     return connection
 
 
-def _insert(batch: _Batch, rows: list[_Checked]) -> None:
-    """Insert records whose keys are all new."""
+def _is_any_known(keys: list[_Keyed]) -> bool:
     with _driver_connection().cursor() as cursor:
-        _copy(cursor, run_upsert.COPY_NEW, rows)
-    batch.written += len(rows)
-    batch.created += len(rows)
+        # A page that was written before is told by its first key, nearly always: that spares sending all of them.
+        for some in (keys[:1], keys[1:]):
+            if some and cursor.execute(run_upsert.KNOWS_ANY, _as_arrays(some), prepare=True).fetchone() != (False,):
+                return True
+    return False
 
 
-def _as_arrays(keys: list[_Key]) -> tuple[str, str]:
+def _as_arrays(keys: list[_Keyed]) -> tuple[str, str]:
     """Write keys as two arrays in PostgreSQL's own notation: psycopg takes a list an item at a time."""
-    pipelines = ",".join([f"{number:032x}" for number, _ in keys])
+    pipelines = ",".join([f"{pipeline:032x}" for (pipeline, _), _ in keys])
     # No id holds a NUL: what joins them is told from what they hold.
-    ids = "\0".join([external_id for _, external_id in keys])
+    ids = "\0".join([external_id for (_, external_id), _ in keys])
     quoted = ids.replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","')
     return f"{{{pipelines}}}", f'{{"{quoted}"}}'
 
 
-def _stage_and_merge(batch: _Batch, rows: list[_Checked], statement: str) -> None:
+def _insert(batch: _Batch, keys: list[_Keyed]) -> None:
+    """Insert records whose keys are all new."""
     with _driver_connection().cursor() as cursor:
-        cursor.execute(run_upsert.PREPARE_STAGE)
-        _copy(cursor, run_upsert.COPY_STAGE, rows)
-        counts = cursor.execute(statement, prepare=True).fetchone()
+        _copy(cursor, run_upsert.COPY_NEW, _check(batch, keys), _COLUMN_TYPES)
+        batch.written += cursor.rowcount
+        batch.created += cursor.rowcount
+
+
+def _stage_and_merge(batch: _Batch, keys: list[_Keyed], statement: str) -> None:
+    # The connection's own count: its stage lives as long as it does.
+    info = db.session.connection().info
+    page = info["staged_pages"] = info.get("staged_pages", 0) + 1
+    with _driver_connection().cursor() as cursor:
+        (stage,) = cursor.execute(run_upsert.PREPARE_TO_MERGE, prepare=True).fetchone() or (None,)
+        if stage is None:
+            cursor.execute(run_upsert.MAKE_STAGE)
+        elif page % run_upsert.STAGE_PAGES == 0:
+            cursor.execute(run_upsert.EMPTY_STAGE)
+        rows = ((page, *row) for row in _check(batch, keys))
+        _copy(cursor, run_upsert.COPY_STAGE, rows, ["int4", *_COLUMN_TYPES])
+        counts = cursor.execute(statement, (page,), prepare=True).fetchone()
     assert counts is not None  # noqa: S101 - a query of aggregates has one row
     batch.written += counts[0]
     batch.created += counts[1]
 
 
-def _copy(cursor: psycopg.Cursor[Any], statement: str, rows: list[_Checked]) -> None:
+def _copy(cursor: psycopg.Cursor[Any], statement: str, rows: Iterable[tuple[Any, ...]], types: list[str]) -> None:
+    """Copy rows as they come: while the next ones are checked, the database works on those before."""
     with cursor.copy(statement) as copy:
-        copy.set_types(_COLUMN_TYPES)
-        for _, _, row in rows:
+        copy.set_types(types)
+        for row in rows:
             copy.write_row(row)
