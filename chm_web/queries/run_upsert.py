@@ -62,18 +62,18 @@ The write rule leaves a run's first record as it is: this writes the row that ME
 MAKE_STAGE = f"CREATE TEMP TABLE {STAGE} AS SELECT 0::int4 AS page, {', '.join(COLUMNS)} FROM runs WITH NO DATA"
 
 PREPARE_TO_MERGE = f"""
-    SELECT to_regclass('pg_temp.{STAGE}')::text
+    SELECT pg_table_size(to_regclass('pg_temp.{STAGE}'))
     FROM set_config('enable_hashjoin', 'off', true) a, set_config('enable_mergejoin', 'off', true) b
 """
-"""Give the stage's name, or null where it is not: a rollback may have removed it.
+"""Give the stage's size in bytes, or null where there is none: a rollback may have removed it.
 
 Nested loops alone keep the stage's order, in which the rows are locked, whatever the planner thinks of a stage without
 statistics.
 """
 
 EMPTY_STAGE = f"TRUNCATE {STAGE}"
-STAGE_PAGES = 16
-"""How many pages the stage holds, told apart by their numbers, before it is emptied.
+STAGE_BYTES = 2 * 1024 * 1024
+"""How large the stage may grow, its pages told apart by their numbers, before it is emptied.
 
 To empty it after every page (ON COMMIT DELETE ROWS) took a seventh of a replay's time, and DELETE gives no space back.
 """

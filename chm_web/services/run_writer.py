@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,8 @@ _NOTHING_GOES = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.Inter
 _LABELS = {status: status.value for status in RunStatus}
 _RUNNING = RunStatus.RUNNING.value
 _COLUMN_TYPES = list(run_upsert.COLUMNS.values())
+# Numbers for the pages of a stage: no two of one session may be the same.
+_pages = itertools.count(1)
 
 # In the order in which keys are locked: bytewise by pipeline, then by external id.
 _Key = tuple[int, str]
@@ -265,14 +268,12 @@ def _insert(batch: _Batch, keys: list[_Keyed]) -> None:
 
 
 def _stage_and_merge(batch: _Batch, keys: list[_Keyed], statement: str) -> None:
-    # The connection's own count: its stage lives as long as it does.
-    info = db.session.connection().info
-    page = info["staged_pages"] = info.get("staged_pages", 0) + 1
+    page = next(_pages)
     with _driver_connection().cursor() as cursor:
-        (stage,) = cursor.execute(run_upsert.PREPARE_TO_MERGE, prepare=True).fetchone() or (None,)
-        if stage is None:
+        (size,) = cursor.execute(run_upsert.PREPARE_TO_MERGE, prepare=True).fetchone() or (None,)
+        if size is None:
             cursor.execute(run_upsert.MAKE_STAGE)
-        elif page % run_upsert.STAGE_PAGES == 0:
+        elif size > run_upsert.STAGE_BYTES:
             cursor.execute(run_upsert.EMPTY_STAGE)
         rows = ((page, *row) for row in _check(batch, keys))
         _copy(cursor, run_upsert.COPY_STAGE, rows, ["int4", *_COLUMN_TYPES])

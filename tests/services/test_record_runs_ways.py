@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from sqlalchemy.engine import Connection
 
 from chm_web.extensions import db
 from chm_web.models import Run
-from chm_web.queries.run_upsert import STAGE, STAGE_PAGES
+from chm_web.queries.run_upsert import STAGE, STAGE_BYTES
 from chm_web.services.exceptions import Conflict
 from chm_web.services.run_writer import _as_arrays
 from chm_web.services.runs import RecordResult, RunRecord, create_run, record_runs
@@ -93,14 +94,19 @@ def test_ids_of_any_characters_are_asked_for_as_they_are(app: Flask, ids: list[s
     assert [((pipeline.int, text), number) for number, (pipeline, text) in enumerate(found)] == keys
 
 
-def test_the_stage_is_emptied_from_time_to_time(app: Flask) -> None:
-    page = [make_record(make_pipeline()) for _ in range(5)]
-    sizes = []
-    for _ in range(2 * STAGE_PAGES + 1):
-        record(*page)
-        if db.session.scalar(sa.text(f"SELECT to_regclass('pg_temp.{STAGE}')")):
-            sizes.append(db.session.scalar(sa.text(f"SELECT count(*) FROM pg_temp.{STAGE}")))
-    assert max(sizes) == 5 * STAGE_PAGES
+def test_the_stage_is_emptied_when_it_has_grown(app: Flask) -> None:
+    pipeline = make_pipeline()
+    page = [make_record(pipeline, error_message=random.randbytes(2500).hex()) for _ in range(100)]
+    record(*page)
+    assert used_the_stage(*page)
+    size = sa.text(f"SELECT pg_table_size('pg_temp.{STAGE}'::regclass)")
+    one_page = db.session.scalar(size)
+    sizes: list[int] = []
+    for _ in range(20):
+        assert counts(record(*page)) == (0, 0, 100, 0)
+        sizes.append(db.session.scalar(size))
+    assert max(sizes) <= STAGE_BYTES + 2 * one_page
+    assert sizes != sorted(sizes)
 
 
 # -- writers that meet --------------------------------------------------------------------------------------------
