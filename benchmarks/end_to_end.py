@@ -36,6 +36,8 @@ _POLL_SECONDS = 0.1
 _JOB_SECONDS = 1800.0
 # A worker and its work horse are two processes; the target is for the horse, where pages are held.
 _TARGET_HORSE_MIB = 150.0
+# Longer than a dead worker counts as alive.
+_WORKERS_GONE_SECONDS = 100.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,7 @@ def run(bench: Bench) -> Report:
         bench = _with_partner(stack, bench, load)
         # The app of this process has to know the partner too: it asks for the ingestions.
         with create_app(Config.from_env(bench.environ)).app_context():
+            _sweep(bench)
             client_id = _inventory(load)
             try:
                 figures = {number: _with_workers(bench, load, client_id, number, rounds) for number in (1, 2)}
@@ -129,6 +132,23 @@ def _inventory(load: Load) -> UUID:
     return client.id
 
 
+def _sweep(bench: Bench) -> None:
+    """Take away what a benchmark that was killed left in Redis: our workers would do its jobs beside ours.
+
+    Raises:
+        BenchError: workers are alive at this Redis.
+    """
+    deadline = monotonic() + _WORKERS_GONE_SECONDS
+    while others := count_live_workers():
+        if monotonic() > deadline:
+            raise BenchError(f"{others} workers are at this Redis already; they would do part of the work.")
+        sleep(1)
+    with Redis.from_url(bench.redis_url) as redis:
+        for pattern in ("rq:*", "chm:*"):
+            for key in redis.scan_iter(pattern, count=1000):
+                redis.delete(key)
+
+
 def _with_workers(bench: Bench, load: Load, client_id: UUID, workers: int, rounds: int) -> Figures:
     figures = Figures(fresh=[], replay=[], memory=[])
     with _workers(bench, workers) as pids:
@@ -147,9 +167,6 @@ def _with_workers(bench: Bench, load: Load, client_id: UUID, workers: int, round
 def _workers(bench: Bench, count: int) -> Iterator[list[int]]:
     """Run workers, as a deployment does, and give their process ids."""
     with ExitStack() as stack:
-        others = count_live_workers()
-        if others:
-            raise BenchError(f"{others} workers are at this Redis already; they would do part of the work.")
         started = [_start(stack, bench, f"worker-{number}", "worker.py") for number in range(count)]
         for worker in started:
             worker.wait_until(lambda: count_live_workers() >= count, seconds=60)

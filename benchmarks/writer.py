@@ -22,11 +22,11 @@ from benchmarks.samples import Batch, payload_bytes
 from chm_web import create_app
 from chm_web.config import Config
 from chm_web.extensions import db
-from chm_web.queries.run_upsert import STAGE, STAGE_COLUMNS
+from chm_web.queries.run_upsert import COLUMNS, STAGE
 from chm_web.services.runs import RunRecord, record_runs
 
 # The same columns as record_runs writes, sent as the same types.
-_COLUMNS = {name: kind for name, kind in STAGE_COLUMNS.items() if name not in ("round", "updated_by")}
+_COLUMNS = {name: kind for name, kind in COLUMNS.items() if name != "updated_by"}
 _COPY = f"COPY runs ({', '.join(_COLUMNS)}) FROM STDIN (FORMAT binary)"
 _START_SECONDS = 60.0
 

@@ -1,4 +1,4 @@
-"""The bulk write of runs: stage by COPY, then one statement that holds the whole write rule.
+"""The bulk write of runs: COPY where all keys are new, else a stage and one statement that holds the whole write rule.
 
 ``t`` is the row that stands, ``e`` the record that arrives. ``last(x)`` is the latest moment that x knows of:
 
@@ -14,10 +14,9 @@ from __future__ import annotations
 
 STAGE = "chm_run_stage"
 
-# Columns of the stage with the type COPY sends them as; the stage's own types are those of ``runs``. A status goes as
+# What is written of a run, with the type COPY sends it as; the types that stand are those of ``runs``. A status goes as
 # the bytes of its label, an id and a payload as the bytes of their binary form: none needs a dumper of its own.
-STAGE_COLUMNS = {
-    "round": "int4",
+COLUMNS = {
     "id": "bytea",
     "pipeline_id": "uuid",
     "external_run_id": "text",
@@ -38,26 +37,51 @@ _KEY = ("pipeline_id", "external_run_id")
 # The order in which every writer takes its locks: bytewise, as Python sorts too, whatever the database's collation.
 _LOCK_ORDER = 'e.pipeline_id, e.external_run_id COLLATE "C"'
 # What a record says of a run, and what the write rule merges.
-FACTS = tuple(name for name in STAGE_COLUMNS if name not in ("round", "id", *_KEY, "updated_by"))
+FACTS = tuple(name for name in COLUMNS if name not in ("id", *_KEY, "updated_by"))
 
-PREPARE_STAGE = f"""
-    CREATE TEMP TABLE IF NOT EXISTS {STAGE} ON COMMIT DELETE ROWS AS
-    SELECT 0::int4 AS round, {", ".join(name for name in STAGE_COLUMNS if name != "round")}
-    FROM runs WITH NO DATA;
-    DELETE FROM {STAGE};
-    SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off
+_COPIED = f"{', '.join(COLUMNS)}) FROM STDIN (FORMAT binary)"
+
+KNOWS_ANY = """
+    SELECT EXISTS (
+        SELECT FROM unnest(%s::uuid[], %s::text[]) AS e (pipeline_id, external_run_id)
+        CROSS JOIN LATERAL (
+            SELECT FROM runs t
+            WHERE t.pipeline_id = e.pipeline_id AND t.external_run_id = e.external_run_id
+            LIMIT 1
+        ) t
+    )
 """
-"""Make the stage, in every call since a rollback may have removed it, and empty it.
+"""Tell whether any of these keys, given as two arrays, stands already."""
 
-ON COMMIT DELETE ROWS gives the space back, which DELETE does not: over thousands of pages in one session the stage
-grew to hundreds of megabytes and halved the speed. The DELETE is for two calls in one transaction. Nested loops alone
-keep the stage's order, in which the rows are locked, whatever the planner thinks of a stage without statistics.
+COPY_NEW = f"COPY runs ({_COPIED}"
+"""Write records whose keys are all new, in the order of their keys. One that stands meanwhile is a unique violation.
+
+The write rule leaves a run's first record as it is: this writes the row that MERGE and UPSERT would insert.
+"""
+
+MAKE_STAGE = f"CREATE TEMP TABLE {STAGE} AS SELECT 0::int4 AS page, {', '.join(COLUMNS)} FROM runs WITH NO DATA"
+
+PREPARE_TO_MERGE = f"""
+    SELECT pg_table_size(to_regclass('pg_temp.{STAGE}'))
+    FROM set_config('enable_hashjoin', 'off', true) a, set_config('enable_mergejoin', 'off', true) b
+"""
+"""Give the stage's size in bytes, or null where there is none: a rollback may have removed it.
+
+Nested loops alone keep the stage's order, in which the rows are locked, whatever the planner thinks of a stage without
+statistics.
+"""
+
+EMPTY_STAGE = f"TRUNCATE {STAGE}"
+STAGE_BYTES = 2 * 1024 * 1024
+"""How large the stage may grow, its pages told apart by their numbers, before it is emptied.
+
+To empty it after every page (ON COMMIT DELETE ROWS) took a seventh of a replay's time, and DELETE gives no space back.
 """
 
 JSONB_VERSION = b"\x01"
 """What jsonb's binary form begins with, before the JSON text."""
 
-COPY_STAGE = f"COPY {STAGE} ({', '.join(STAGE_COLUMNS)}) FROM STDIN (FORMAT binary)"
+COPY_STAGE = f"COPY {STAGE} (page, {_COPIED}"
 
 
 def _last(x: str) -> str:
@@ -108,14 +132,16 @@ def _merge(t: str, e: str) -> tuple[dict[str, str], str]:
     stale = f"coalesce({t}.attempt_at > {_last(e)}, false)"
     same = _same_attempt(t, e)
     result = {name: f"CASE WHEN {rerun} THEN {e}.{name} ELSE {same[name]} END" for name in FACTS}
-    differs = " OR ".join(f"({_as_compared(name, result[name])}) IS DISTINCT FROM {_of(t, name)}" for name in FACTS)
-    # A replay says what the row says already: one plain look at each field, and the rule itself is not asked.
-    says_more = " OR ".join(f"{_of(e, name)} IS DISTINCT FROM {_of(t, name)}" for name in FACTS)
-    return result, f"({says_more}) AND ({rerun} OR NOT {stale}) AND ({differs})"
+    differs = " OR ".join(
+        f"({_as_compared(name, result[name])}) IS DISTINCT FROM {_as_compared(name, f'{t}.{name}')}" for name in FACTS
+    )
+    # A replay says what the row says already: one look at both, byte by byte, and the rule itself is not asked.
+    says_more = f"record_image_ne({_facts_of(e)}, {_facts_of(t)})"
+    return result, f"{says_more} AND ({rerun} OR NOT {stale}) AND ({differs})"
 
 
-def _of(x: str, name: str) -> str:
-    return _as_compared(name, f"{x}.{name}")
+def _facts_of(x: str) -> str:
+    return f"ROW({', '.join(f'{x}.{name}' for name in FACTS)})"
 
 
 def _as_compared(name: str, expression: str) -> str:
@@ -124,20 +150,19 @@ def _as_compared(name: str, expression: str) -> str:
 
 
 def _insert(*, keep: str, on_conflict: str) -> str:
-    columns = [name for name in STAGE_COLUMNS if name != "round"]
     # Sorted keys: writers whose pages overlap take their locks in one order and cannot deadlock.
     # LATERAL with LIMIT 1: always the unique index, whatever the planner thinks of a stage without statistics.
     return f"""
         WITH written AS (
-        INSERT INTO runs AS t ({", ".join(columns)})
-        SELECT {", ".join(f"e.{name}" for name in columns)}
+        INSERT INTO runs AS t ({", ".join(COLUMNS)})
+        SELECT {", ".join(f"e.{name}" for name in COLUMNS)}
         FROM {STAGE} e
         LEFT JOIN LATERAL (
             SELECT * FROM runs r
             WHERE r.pipeline_id = e.pipeline_id AND r.external_run_id = e.external_run_id
             LIMIT 1
         ) t ON true
-        WHERE e.round = %s AND ({keep})
+        WHERE e.page = %s AND ({keep})
         ORDER BY {_LOCK_ORDER}
         ON CONFLICT ({", ".join(_KEY)}) {on_conflict}
         RETURNING t.xmax = 0 AS created
@@ -160,18 +185,17 @@ def _upsert() -> str:
 
 
 def _merge_statement() -> str:
-    columns = [name for name in STAGE_COLUMNS if name != "round"]
     result, differs = _merge("t", "e")
     assignments = ", ".join(f"{name} = {expression}" for name, expression in result.items())
     return f"""
         WITH written AS (
         MERGE INTO runs t
-        USING (SELECT * FROM {STAGE} e WHERE round = %s ORDER BY {_LOCK_ORDER}) e
+        USING (SELECT * FROM {STAGE} e WHERE page = %s ORDER BY {_LOCK_ORDER}) e
         ON {" AND ".join(f"t.{name} = e.{name}" for name in _KEY)}
         WHEN MATCHED AND {differs} THEN
             UPDATE SET {assignments}, updated_by = e.updated_by, ingested_at = now(), updated_at = now()
         WHEN NOT MATCHED THEN
-            INSERT ({", ".join(columns)}) VALUES ({", ".join(f"e.{name}" for name in columns)})
+            INSERT ({", ".join(COLUMNS)}) VALUES ({", ".join(f"e.{name}" for name in COLUMNS)})
         RETURNING merge_action() = 'INSERT' AS created
         )
         SELECT count(*), count(*) FILTER (WHERE created) FROM written
@@ -188,7 +212,7 @@ for what is left then.
 MERGE_SINCE_VERSION = 170000
 
 UPSERT = _upsert()
-"""Write the staged records of one round by the write rule. Gives how many were written, and how many are new."""
+"""Write the staged records of one page by the write rule. Gives how many were written, and how many are new."""
 
 INSERT_NEW = _insert(keep="t.id IS NULL", on_conflict="DO NOTHING")
-"""Write the staged records of one round whose keys are free. Gives the same two counts."""
+"""Write the staged records of one page whose keys are free. Gives the same two counts."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ahocorasick_rs import AhoCorasick, Implementation
+
 REDACTED = "[redacted]"
 
 _SENSITIVE_NAME = re.compile(
@@ -77,8 +79,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(_NAMED_IN_TEXT, re.IGNORECASE), rf"\g<name>{REDACTED}"),
 )
 
-# What every sensitive name and every shape holds, in lower case. Plain substring searches are some twenty times
-# quicker than one regular expression of them all, and they decide for nearly every text.
+# What every sensitive name and every shape holds, in lower case: one pass over the text decides for nearly all of them.
 _SUSPECT_WORDS = (
     *("passw", "passphrase", "pwd", "secret", "token", "key", "auth", "credential", "cookie", "session", "dsn"),
     *("connection", "signature", "sig=", "@", "bearer", "basic", "eyj", "akia", "asia", "abia", "acca", "aiza"),
@@ -101,6 +102,7 @@ _SUSPECT_WORDS = (
         "rk_",
     ),
 )
+_find_suspect_words = AhoCorasick(_SUSPECT_WORDS, implementation=Implementation.DFA).find_matches_as_indexes
 
 
 # Secrets that we hold ourselves: they are found whatever they look like.
@@ -116,15 +118,15 @@ def remember_secret(secret: str | None) -> None:
 
 def is_suspect(text: str) -> bool:
     """Tell quickly whether ``text`` may hold a secret. False is certain, True is not."""
-    # Plain loops: any() over a generator takes half as long again, and this is asked of every payload.
+    # A plain loop: any() over a generator takes half as long again, and this is asked of every payload.
     for secret in _known:
         if secret in text:
             return True
-    lowered = text.lower()
-    for word in _SUSPECT_WORDS:  # noqa: SIM110
-        if word in lowered:
-            return True
-    return False
+    try:
+        return bool(_find_suspect_words(text.lower()))
+    except UnicodeEncodeError:
+        # Half a surrogate pair: no text to the library, but one to the patterns.
+        return True
 
 
 def is_sensitive_name(name: str) -> bool:

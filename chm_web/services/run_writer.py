@@ -1,14 +1,15 @@
-"""The way of a batch of run records into the database: checked, staged by COPY, merged by one statement a round."""
+"""The way of a batch of run records into the database: checked, then inserted where all are new, else merged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg.errors import ForeignKeyViolation
+from psycopg.errors import ForeignKeyViolation, InsufficientPrivilege
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from uuid_utils import uuid7
@@ -21,17 +22,22 @@ from chm_web.services.exceptions import NotWritable, Unavailable
 from chm_web.services.run_records import RecordResult, Rejection, RunRecord
 from chm_web.services.run_values import BadValue
 
-# What PostgreSQL or psycopg says of a value that slipped through the checks, and what they say of a lost connection.
+# What PostgreSQL or psycopg says of a value that slipped through the checks, and what they say where nothing can be
+# written: a lost connection, a full disk, a server that only reads.
 _BAD_ROW = (psycopg.DataError, psycopg.IntegrityError, TypeError, ValueError, OverflowError)
-_UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError)
+_NOTHING_GOES = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, InsufficientPrivilege)
 
 # By status or by its word; the value is the plain text that COPY sends.
 _LABELS = {status: status.value for status in RunStatus}
-_COLUMN_TYPES = list(run_upsert.STAGE_COLUMNS.values())
+_RUNNING = RunStatus.RUNNING.value
+_COLUMN_TYPES = list(run_upsert.COLUMNS.values())
+# Numbers for the pages of a stage: no two of one session may be the same.
+_pages = itertools.count(1)
 
-
-# A checked record: its place in the batch and its row for the stage.
-_Staged = tuple[int, tuple[Any, ...]]
+# In the order in which keys are locked: bytewise by pipeline, then by external id.
+_Key = tuple[int, str]
+# A record's key and its place in the batch.
+_Keyed = tuple[_Key, int]
 
 
 @dataclass
@@ -40,6 +46,7 @@ class _Batch:
 
     records: list[RunRecord]
     statement: str
+    updated_by: str | None
     created: int = 0
     written: int = 0
     rejected: list[Rejection] = field(default_factory=list)
@@ -60,13 +67,14 @@ def write_records(records: Iterable[RunRecord], statement: str, updated_by: str 
         Unavailable: the database does not answer; nothing is written.
         NotWritable: it answers, but cannot write: a full disk, missing rights.
     """
-    batch = _Batch(list(records), statement)
+    batch = _Batch(list(records), statement, updated_by)
     try:
-        staged = _stage_all(batch, updated_by)
-        if staged:
-            _write(batch, staged)
+        keys = _check_keys(batch)
+        if keys:
+            _know_pipelines({pipeline for (pipeline, _), _ in keys})
+            _write(batch, keys)
         db.session.commit()
-    except (*_UNREACHABLE, DBAPIError) as err:
+    except (*_NOTHING_GOES, DBAPIError) as err:
         raise _explained(err) from err
     except BaseException:
         db.session.rollback()
@@ -79,7 +87,7 @@ def write_records(records: Iterable[RunRecord], statement: str, updated_by: str 
 def _explained(err: Exception) -> Exception:
     """Leave a clean session behind, and give the error to raise: for an absent database, or one that refuses."""
     cause = err.orig if isinstance(err, DBAPIError) else err
-    if not isinstance(cause, _UNREACHABLE):
+    if not isinstance(cause, _NOTHING_GOES):
         db.session.rollback()
         return err
     code = cause.sqlstate
@@ -99,33 +107,40 @@ def _explained(err: Exception) -> Exception:
 _seen_pipelines: set[int] = set()
 
 
-def _know_pipelines(records: list[RunRecord]) -> None:
-    new = {record.pipeline_id.int for record in records} - _seen_pipelines
+def _know_pipelines(numbers: set[int]) -> None:
+    new = numbers - _seen_pipelines
     if new:
         query = text("SELECT id FROM pipelines WHERE id = ANY(:ids)")
         found = db.session.scalars(query, {"ids": [UUID(int=number) for number in new]})
         _seen_pipelines.update(pipeline_id.int for pipeline_id in found)
 
 
-def _stage_all(batch: _Batch, updated_by: str | None) -> list[_Staged]:
-    _know_pipelines(batch.records)
-    staged = []
-    # A key that stands twice goes in rounds: one statement cannot touch a row twice.
-    rounds: dict[tuple[int, str], int] = {}
+def _check_keys(batch: _Batch) -> list[_Keyed]:
+    keys = []
     for index, record in enumerate(batch.records):
         try:
-            external_id = run_values.clean_external_id(record.external_run_id)
-            key = (record.pipeline_id.int, external_id)
-            number = rounds.get(key, 0)
-            row = (number, uuid7().bytes, record.pipeline_id, external_id, *_facts(record), updated_by)
+            key = record.pipeline_id.int, run_values.clean_external_id(record.external_run_id)
+        except BadValue as bad:
+            batch.reject(index, bad)
+        else:
+            keys.append((key, index))
+    return keys
+
+
+def _check(batch: _Batch, keys: list[_Keyed]) -> Iterator[tuple[Any, ...]]:
+    """Check these records one by one, and give the rows of those that are good."""
+    for (pipeline, external_id), index in keys:
+        record = batch.records[index]
+        try:
+            if pipeline not in _seen_pipelines:
+                raise _no_pipeline()
+            row = (uuid7().bytes, record.pipeline_id, external_id, *_facts(record), batch.updated_by)
         except BadValue as bad:
             batch.reject(index, bad)
         except Exception as err:  # noqa: BLE001 - whatever a value does to its check, it costs that record alone
             batch.reject(index, BadValue("record", f"cannot be read ({type(err).__name__})"))
         else:
-            rounds[key] = number + 1
-            staged.append((index, row))
-    return staged
+            yield row
 
 
 def _no_pipeline() -> BadValue:
@@ -133,13 +148,11 @@ def _no_pipeline() -> BadValue:
 
 
 def _facts(record: RunRecord) -> tuple[Any, ...]:
-    """Check one record and give its facts in the order of the stage's columns.
+    """Check one record and give its facts in the order of their columns.
 
     Raises:
         BadValue: a value cannot be stored.
     """
-    if record.pipeline_id.int not in _seen_pipelines:
-        raise _no_pipeline()
     status = _LABELS.get(record.status)
     if status is None:
         raise BadValue("status", f"must be one of {', '.join(RunStatus)}")
@@ -147,7 +160,7 @@ def _facts(record: RunRecord) -> tuple[Any, ...]:
     finished = run_values.clean_time(record.finished_at, "finished_at")
     duration = run_values.clean_duration(record.duration_seconds)
     if finished is not None:
-        if status == RunStatus.RUNNING:
+        if status == _RUNNING:
             raise BadValue("finished_at", "a running run has none")
         if started is not None:
             if finished < started:
@@ -168,34 +181,57 @@ def _facts(record: RunRecord) -> tuple[Any, ...]:
     )
 
 
-def _write(batch: _Batch, staged: list[_Staged]) -> None:
-    """Write what is staged, all at once; when the database refuses it after all, again, in halves."""
+def _write(batch: _Batch, keys: list[_Keyed]) -> None:
+    """Write all at once; when the database refuses it after all, again, in halves."""
     statement = batch.statement
     if statement == run_upsert.UPSERT and _driver_connection().info.server_version >= run_upsert.MERGE_SINCE_VERSION:
         statement = run_upsert.MERGE
+    rejected = len(batch.rejected)
     try:
-        _copy_and_merge(batch, staged, statement)
+        for number, keyed in enumerate(_rounds(keys)):
+            # What comes again in a batch is known by then.
+            if number or _is_any_known(keyed):
+                _stage_and_merge(batch, keyed, statement)
+            else:
+                _insert(batch, keyed)
     except _BAD_ROW:
         # Nearly never, so no savepoint was taken; a run that somebody else inserted meanwhile is a reason too.
         db.session.rollback()
         batch.created = batch.written = 0
-        _write_in_halves(batch, staged)
+        del batch.rejected[rejected:]
+        _write_in_halves(batch, keys)
 
 
-def _write_in_halves(batch: _Batch, staged: list[_Staged]) -> None:
+def _write_in_halves(batch: _Batch, keys: list[_Keyed]) -> None:
     """Halve until the record at fault stands alone."""
+    created, written, rejected = batch.created, batch.written, len(batch.rejected)
     try:
         with db.session.begin_nested():
-            _copy_and_merge(batch, staged, batch.statement)
+            for keyed in _rounds(keys):
+                _stage_and_merge(batch, keyed, batch.statement)
     except _BAD_ROW as err:
-        if len(staged) > 1:
-            middle = len(staged) // 2
-            _write_in_halves(batch, staged[:middle])
-            _write_in_halves(batch, staged[middle:])
-        elif isinstance(err, ForeignKeyViolation):
-            batch.reject(staged[0][0], _no_pipeline())
-        else:
-            batch.reject(staged[0][0], BadValue("record", f"the database refused it ({type(err).__name__})"))
+        batch.created, batch.written = created, written
+        del batch.rejected[rejected:]
+        if len(keys) > 1:
+            middle = len(keys) // 2
+            _write_in_halves(batch, keys[:middle])
+            _write_in_halves(batch, keys[middle:])
+            return
+        gone = isinstance(err, ForeignKeyViolation)
+        bad = _no_pipeline() if gone else BadValue("record", f"the database refused it ({type(err).__name__})")
+        batch.reject(keys[0][1], bad)
+
+
+def _rounds(keys: list[_Keyed]) -> Iterator[list[_Keyed]]:
+    """Split records so that no key stands twice in a round: one statement cannot touch a row twice.
+
+    Each round is sorted by its keys: writers whose pages overlap take their locks in one order and cannot deadlock.
+    """
+    while keys:
+        first: dict[_Key, int] = {}
+        again = [(key, index) for key, index in keys if first.setdefault(key, index) != index]
+        yield sorted(first.items())
+        keys = again
 
 
 def _driver_connection() -> psycopg.Connection[Any]:
@@ -205,20 +241,51 @@ def _driver_connection() -> psycopg.Connection[Any]:
     return connection
 
 
-def _copy_and_merge(batch: _Batch, staged: list[_Staged], statement: str) -> None:
-    created = written = last_round = 0
+def _is_any_known(keys: list[_Keyed]) -> bool:
     with _driver_connection().cursor() as cursor:
-        cursor.execute(run_upsert.PREPARE_STAGE)
-        with cursor.copy(run_upsert.COPY_STAGE) as copy:
-            copy.set_types(_COLUMN_TYPES)
-            for _, row in staged:
-                copy.write_row(row)
-                last_round = max(last_round, row[0])
-        for number in range(last_round + 1):
-            cursor.execute(statement, (number,), prepare=True)
-            counts = cursor.fetchone()
-            assert counts is not None  # noqa: S101 - a query of aggregates has one row
-            written += counts[0]
-            created += counts[1]
-    batch.written += written
-    batch.created += created
+        # A page that was written before is told by its first key, nearly always: that spares sending all of them.
+        for some in (keys[:1], keys[1:]):
+            if some and cursor.execute(run_upsert.KNOWS_ANY, _as_arrays(some), prepare=True).fetchone() != (False,):
+                return True
+    return False
+
+
+def _as_arrays(keys: list[_Keyed]) -> tuple[str, str]:
+    """Write keys as two arrays in PostgreSQL's own notation: psycopg takes a list an item at a time."""
+    pipelines = ",".join([f"{pipeline:032x}" for (pipeline, _), _ in keys])
+    # No id holds a NUL: what joins them is told from what they hold.
+    ids = "\0".join([external_id for (_, external_id), _ in keys])
+    quoted = ids.replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","')
+    return f"{{{pipelines}}}", f'{{"{quoted}"}}'
+
+
+def _insert(batch: _Batch, keys: list[_Keyed]) -> None:
+    """Insert records whose keys are all new."""
+    with _driver_connection().cursor() as cursor:
+        _copy(cursor, run_upsert.COPY_NEW, _check(batch, keys), _COLUMN_TYPES)
+        batch.written += cursor.rowcount
+        batch.created += cursor.rowcount
+
+
+def _stage_and_merge(batch: _Batch, keys: list[_Keyed], statement: str) -> None:
+    page = next(_pages)
+    with _driver_connection().cursor() as cursor:
+        (size,) = cursor.execute(run_upsert.PREPARE_TO_MERGE, prepare=True).fetchone() or (None,)
+        if size is None:
+            cursor.execute(run_upsert.MAKE_STAGE)
+        elif size > run_upsert.STAGE_BYTES:
+            cursor.execute(run_upsert.EMPTY_STAGE)
+        rows = ((page, *row) for row in _check(batch, keys))
+        _copy(cursor, run_upsert.COPY_STAGE, rows, ["int4", *_COLUMN_TYPES])
+        counts = cursor.execute(statement, (page,), prepare=True).fetchone()
+    assert counts is not None  # noqa: S101 - a query of aggregates has one row
+    batch.written += counts[0]
+    batch.created += counts[1]
+
+
+def _copy(cursor: psycopg.Cursor[Any], statement: str, rows: Iterable[tuple[Any, ...]], types: list[str]) -> None:
+    """Copy rows as they come: while the next ones are checked, the database works on those before."""
+    with cursor.copy(statement) as copy:
+        copy.set_types(types)
+        for row in rows:
+            copy.write_row(row)

@@ -323,6 +323,48 @@ def test_postgresql_away_for_ten_seconds_under_load(house: House, tokens: dict[S
     assert all(rows_of(pipeline) == reference for pipeline in pipelines)
 
 
+def test_a_database_that_refuses_to_write_in_the_middle_ends_the_job_with_a_reason_and_loses_nothing(
+    house: House,
+) -> None:
+    pipeline = make_pipeline()
+    refused: list[int] = []
+
+    def refuse(number: int) -> None:
+        if number == 3 and not refused:
+            refused.append(number)
+            # As managed servers do whose disk is full.
+            set_read_only(house, refuses=True)
+
+    house.on_page = refuse
+    house.start_worker()
+    job, _ = request_sync(scope=EVERYTHING)
+    db.session.remove()
+    wait_until(lambda: not get_job(job_id=job.id).state.is_live, seconds=60)
+    job = get_job(job_id=job.id)
+    assert job.state is JobState.FAILED
+    assert "The database refuses to write (ReadOnlySqlTransaction)." in str(job.error)
+    set_read_only(house, refuses=False)
+    assert len(rows_of(pipeline)) == 3 * SIZE
+    press_until_finished()
+    assert rows_of(pipeline) == undisturbed_rows(house)
+
+
+def set_read_only(house: House, *, refuses: bool) -> None:
+    """Let the database take no writes, or take them again; sessions that are open are ended."""
+    with house.app.app_context(), db.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(sa.text("SET default_transaction_read_only = off"))
+        name = connection.scalar(sa.text("SELECT quote_ident(current_database())"))
+        setting = "SET default_transaction_read_only = on" if refuses else "RESET default_transaction_read_only"
+        connection.execute(sa.text(f"ALTER DATABASE {name} {setting}"))
+        connection.execute(
+            sa.text(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+        connection.invalidate()
+
+
 def test_a_worker_whose_redis_went_away_works_on_when_it_is_back(house: House) -> None:
     pipeline = make_pipeline()
     worker = house.start_worker()

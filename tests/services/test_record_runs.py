@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import threading
@@ -298,6 +299,33 @@ def test_what_can_be_mended_is_taken(app: Flask, name: str) -> None:
     assert counts(result) == (1, 0, 0, 0)
     run = db.session.scalars(sa.select(Run)).one()
     assert {key: getattr(run, key) for key in expected} == expected
+
+
+PAYLOADS: dict[str, dict[Any, Any]] = {
+    "floats": {"a": 1.0, "b": 1e16, "c": -0.0, "d": 5e-324, "e": 1e300, "f": 0.1, "g": 1e-7},
+    "large numbers": {"a": 2**63 - 1, "b": -(2**63), "c": 2**63, "d": 2**64, "e": 10**299},
+    "names that are no text": {1: "a", False: "b", None: "c", 1.5: "d"},
+    "texts": {"a": '\N{SNOWMAN}\x7f\x1f\t\\"/', "b": "\N{GRINNING FACE}", "": ""},
+    "a backslash that looks like NUL": {"a": "\\u0000"},
+    "lists and nothing": {"a": [1, (2, [])], "b": None, "c": {}, "d": False},
+    "an enumeration of texts": {"a": SUCCESS, "b": [FAILED]},
+    "deep nesting": {"a": {"b": {"c": {"d": [[[[{"e": 1}]]]]}}}},
+}
+
+
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_a_payload_is_kept_as_json_has_it(app: Flask, name: str) -> None:
+    record(make_record(make_pipeline(), payload=PAYLOADS[name]))
+    kept = db.session.scalar(sa.text("SELECT payload::text FROM runs"))
+    query = sa.text("SELECT CAST(:encoded AS jsonb)::text")
+    assert kept == db.session.scalar(query, {"encoded": json.dumps(PAYLOADS[name])})
+
+
+def test_what_json_has_no_word_for_is_kept_as_its_text(app: Flask) -> None:
+    pipeline = make_pipeline()
+    payload = {"a": NOW, "b": NOW.date(), "c": pipeline.id, "d": b"x"}
+    record(make_record(pipeline, external_run_id="r", payload=payload))
+    assert find_run(pipeline.id, "r").payload == {name: str(value) for name, value in payload.items()}
 
 
 def test_a_large_payload_is_cut_and_says_so(app: Flask) -> None:

@@ -234,6 +234,11 @@ def test_name_decides_before_the_shape_of_the_value() -> None:
     assert redact_value("rows", 5) == 5
 
 
+def test_secret_beside_half_a_surrogate_pair_does_not_survive() -> None:
+    assert redact_text(f"\ud800 password={S}") == f"\ud800 password={REDACTED}"
+    assert redact_text("\ud800 and nothing else") == "\ud800 and nothing else"
+
+
 def test_every_sensitive_name_is_suspect() -> None:
     # A payload without a suspect word is not looked at any further.
     assert all(is_sensitive_name(name) and is_suspect(name) for name in SENSITIVE_NAMES)
