@@ -14,7 +14,7 @@ def create_app(config: Config | None = None) -> Flask:
         ConfigError: the environment does not describe a configuration that can work.
     """
     from chm_web import api, errors, hosts, request_ids, web
-    from chm_web.access import guard, sessions, sign_in
+    from chm_web.access import guard, oidc, proxy, sessions, sign_in
     from chm_web.extensions import csrf, db, htmx, migrate
     from chm_web.ingestion import queue
     from chm_web.services.redaction import remember_secret
@@ -39,6 +39,8 @@ def create_app(config: Config | None = None) -> Flask:
     hosts.init_app(app)
     sessions.init_app(app)
     sign_in.init_app(app)
+    oidc.init_app(app)
+    proxy.init_app(app)
     guard.init_app(app)
     db.init_app(app)
     migrate.init_app(app, db, directory=str(ROOT / "migrations"))

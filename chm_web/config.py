@@ -7,18 +7,24 @@ not stand in the environment. Behaviour depends on the values alone, never on th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-T = TypeVar("T")
-Network = IPv4Network | IPv6Network
+from chm_web.config_reader import ConfigError, Network, Reader
+from chm_web.config_sign_in import (
+    OidcSettings,
+    ProxySignInSettings,
+    read_oidc,
+    read_proxy_sign_in,
+    read_public_url,
+)
+
+__all__ = ["LOOPBACK_HOSTS", "ROOT", "Config", "ConfigError", "OidcSettings", "ProxySignInSettings"]
 
 ROOT = Path(__file__).resolve().parent.parent
 """The repository: templates, static files and migrations stand beside the package."""
@@ -26,12 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 MIN_SECRET_KEY_LENGTH = 32
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-_FLAGS = {"yes": True, "true": True, "1": True, "on": True, "no": False, "false": False, "0": False, "off": False}
 _ENCODE = " Characters such as @ : / # in a password must be percent-encoded (@ is %40)."
-
-
-class ConfigError(Exception):
-    """The configuration cannot work. The message names the variable and says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,9 @@ class Config:
     session_hours: int = 24
     api_rate_limit_per_minute: int = 1200
     api_docs_public: bool = False
+    public_url: str | None = None
+    oidc: OidcSettings | None = None
+    proxy_sign_in: ProxySignInSettings | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Config:
@@ -70,13 +74,16 @@ class Config:
         Raises:
             ConfigError: a required variable is missing, a value cannot be read, or a ``*_FILE`` cannot be opened.
         """
-        read = _Reader(os.environ if environ is None else environ)
+        read = Reader(os.environ if environ is None else environ)
+        allowed_hosts = read.list("CHM_ALLOWED_HOSTS", default=LOOPBACK_HOSTS)
+        trusted_proxies = read.networks("CHM_TRUSTED_PROXIES")
+        public_url = read_public_url(read, allowed_hosts)
         return cls(
             database_url=_database_url(read.required("CHM_DATABASE_URL")),
             redis_url=_redis_url(read.required("CHM_REDIS_URL")),
             secret_key=_secret_key(read.required("CHM_SECRET_KEY")),
-            allowed_hosts=read.list("CHM_ALLOWED_HOSTS", default=LOOPBACK_HOSTS),
-            partner_api_base_url=_http_url(read.text("CHM_PARTNER_API_BASE_URL")),
+            allowed_hosts=allowed_hosts,
+            partner_api_base_url=read.address("CHM_PARTNER_API_BASE_URL", credentials="CHM_PARTNER_API_TOKEN"),
             partner_api_token=read.text("CHM_PARTNER_API_TOKEN"),
             partner_api_platforms=read.list("CHM_PARTNER_API_PLATFORMS", default=("vendor_api",)),
             http_connect_timeout_seconds=read.number("CHM_HTTP_CONNECT_TIMEOUT_SECONDS", float, 5.0),
@@ -91,11 +98,14 @@ class Config:
             users_file=read.path("CHM_USERS_FILE") or cls.users_file,
             tokens_file=read.path("CHM_TOKENS_FILE") or cls.tokens_file,
             behind_tls=read.flag("CHM_BEHIND_TLS"),
-            trusted_proxies=read.networks("CHM_TRUSTED_PROXIES"),
+            trusted_proxies=trusted_proxies,
             session_idle_minutes=read.number("CHM_SESSION_IDLE_MINUTES", int, 8 * 60),
             session_hours=read.number("CHM_SESSION_HOURS", int, 24),
             api_rate_limit_per_minute=read.number("CHM_API_RATE_LIMIT_PER_MINUTE", int, 1200, or_zero=True),
             api_docs_public=read.flag("CHM_API_DOCS_PUBLIC"),
+            public_url=public_url,
+            oidc=read_oidc(read, public_url),
+            proxy_sign_in=read_proxy_sign_in(read, trusted_proxies),
         )
 
     def secrets(self) -> tuple[str | None, ...]:
@@ -103,83 +113,11 @@ class Config:
         database, redis = make_url(self.database_url), urlsplit(self.redis_url)
         in_queries = (database.query.get("password"), *parse_qs(redis.query).get("password", []))
         passwords = (database.password, unquote(redis.password or ""), redis.password, *in_queries)
-        return (self.secret_key, self.partner_api_token, *(str(password or "") for password in passwords))
-
-
-class _Reader:
-    """Looks a variable up, by value or by ``*_FILE``, and names it in every complaint."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-
-    def text(self, name: str) -> str | None:
-        path = self._environ.get(f"{name}_FILE")
-        if path:
-            if self._environ.get(name):
-                raise ConfigError(f"{name} and {name}_FILE are both set. Keep one of them.")
-            try:
-                return Path(path).read_text(encoding="utf-8").strip() or None
-            except OSError as err:
-                raise ConfigError(f"{name}_FILE: cannot read {path}: {err.strerror}.") from None
-            except UnicodeDecodeError:
-                raise ConfigError(f"{name}_FILE: cannot read {path}: it is not UTF-8 text.") from None
-        return self._environ.get(name, "").strip() or None
-
-    def required(self, name: str) -> str:
-        value = self.text(name)
-        if value is None:
-            raise ConfigError(f"{name} is not set. Set it, or {name}_FILE to a file that holds it (see .env.example).")
-        return value
-
-    def path(self, name: str) -> Path | None:
-        """The path of a file that CHM itself keeps: no value is read from it here."""
-        value = self._environ.get(name, "").strip()
-        return Path(value).expanduser().absolute() if value else None
-
-    def networks(self, name: str) -> tuple[Network, ...]:
-        value = self.text(name) or ""
-        try:
-            return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
-        except ValueError as err:
-            raise ConfigError(f"{name} must list addresses or networks such as 10.0.0.5, 10.1.0.0/16: {err}.") from None
-
-    def choice(self, name: str, choices: tuple[str, ...], *, default: str) -> str:
-        value = (self.text(name) or default).upper()
-        if value not in choices:
-            raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value[:40]!r}.")
-        return value
-
-    def flag(self, name: str) -> bool:
-        value = (self.text(name) or "no").lower()
-        if value not in _FLAGS:
-            raise ConfigError(f"{name} must be yes or no, not {value[:40]!r}.")
-        return _FLAGS[value]
-
-    def list(self, name: str, *, default: tuple[str, ...]) -> tuple[str, ...]:
-        value = self.text(name)
-        if value is None:
-            return default
-        parts = tuple(part.strip().lower() for part in value.split(",") if part.strip())
-        if not parts:
-            # An empty list of hosts would allow every host.
-            raise ConfigError(f"{name} names nothing. Give names with commas between them, or leave it unset.")
-        return parts
-
-    def number(self, name: str, convert: Callable[[str], T], default: T, *, or_zero: bool = False) -> T:
-        value = self.text(name)
-        if value is None:
-            return default
-        try:
-            number = convert(value)
-            size = float(number)  # type: ignore[arg-type]
-            in_range = 0 < size < float("inf") or (or_zero and size == 0)
-        except (ValueError, OverflowError):
-            in_range = False
-        if not in_range:
-            kind = "a whole number" if convert is int else "a number"
-            bound = "of at least 0" if or_zero else "greater than 0"
-            raise ConfigError(f"{name} must be {kind} {bound}, not {value[:40]!r}.")
-        return number
+        sign_in = (
+            self.oidc.client_secret if self.oidc else None,
+            self.proxy_sign_in.secret if self.proxy_sign_in else None,
+        )
+        return (self.secret_key, self.partner_api_token, *sign_in, *(str(password or "") for password in passwords))
 
 
 def _database_url(value: str) -> str:
@@ -214,19 +152,3 @@ def _secret_key(value: str) -> str:
             "python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
         )
     return value
-
-
-def _http_url(value: str | None) -> str | None:
-    if value is None:
-        return None
-    try:
-        parts = urlsplit(value)
-        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        whole = False
-    if not whole:
-        raise ConfigError("CHM_PARTNER_API_BASE_URL must be an address that starts with http:// or https://.")
-    if "@" in parts.netloc:
-        # An address is shown on pages and in logs; a password in it would be too.
-        raise ConfigError("CHM_PARTNER_API_BASE_URL must not hold a name or password. Use CHM_PARTNER_API_TOKEN.")
-    return value.rstrip("/")

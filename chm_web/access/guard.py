@@ -16,6 +16,7 @@ from werkzeug.wrappers import Response
 
 from chm_web.access.limits import Counter
 from chm_web.access.permissions import ROLES, SCOPES, Permission, roles_with, scopes_with
+from chm_web.access.proxy import proxied_person
 from chm_web.access.sessions import signed_in
 from chm_web.access.tokens import TokenFile
 from chm_web.config import Config
@@ -157,6 +158,8 @@ def _check_api(access: Access) -> None:
 def _check_page(access: Access) -> Response | None:
     g.actor = _person()
     if g.actor is None:
+        if proxied_person() is not None:
+            raise Forbidden("You are signed in, but nothing that is said of you gives you a role in CHM.")
         return _to_sign_in()
     if access.permission not in g.actor.permissions:
         raise Forbidden(f"This takes the role {' or '.join(roles_with(access.permission))}.")

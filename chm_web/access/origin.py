@@ -38,7 +38,12 @@ def is_secure() -> bool:
 
 def _is_trusted(address: str) -> bool:
     config: Config = current_app.config["CHM"]
-    return _is_address(address) and any(ip_address(address) in network for network in config.trusted_proxies)
+    if not _is_address(address):
+        return False
+    found = ip_address(address)
+    # A server that listens on both protocols sees IPv4 peers as ::ffff:10.0.0.5.
+    found = getattr(found, "ipv4_mapped", None) or found
+    return any(found in network for network in config.trusted_proxies)
 
 
 def _is_address(text: str) -> bool:

@@ -20,6 +20,7 @@ from flask_login import LoginManager, UserMixin, current_user, login_user, logou
 
 from chm_web.access.origin import is_secure
 from chm_web.access.permissions import Role
+from chm_web.access.proxy import proxied_person
 from chm_web.access.users import UserFile
 from chm_web.config import Config
 
@@ -113,11 +114,14 @@ def sign_out() -> None:
 
 
 def signed_in() -> SignedIn | None:
-    """Give who is signed in, if anybody is.
+    """Give who is signed in, if anybody is. Whom the proxy names counts before any session.
 
     Raises:
         Unavailable: the users' file cannot be read.
     """
+    person = proxied_person()
+    if person is not None:
+        return SignedIn(person.name, person.role, Method.PROXY) if person.role else None
     return current_user._get_current_object() if current_user.is_authenticated else None
 
 

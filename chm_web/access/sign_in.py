@@ -1,4 +1,7 @@
-"""Signing in: by password, by a link that works once; limited by name and by address."""
+"""Signing in: by password, by a link that works once; limited by name and by address.
+
+What every way of signing in needs is here too: how often it may be tried, and where it may lead.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,7 @@ def check_password(*, name: str, password: str) -> User:
         SignInRefused: the name or the password is wrong.
         Unavailable: the users' file cannot be read.
     """
-    _count(name)
+    count_attempt(name)
     user = sessions.users().check_password(name=name, password=password)
     if user is None:
         log.warning("password refused", extra={"user": name[:100]})
@@ -79,7 +82,7 @@ def with_link(secret: str) -> SignedIn:
         SignInRefused: the link was used, has ended, or never was one.
         Unavailable, NotWritable: the users' file cannot be read or written.
     """
-    _count(None)
+    count_attempt()
     user = sessions.users().use_link(secret)
     if user is None:
         log.warning("sign-in link refused")
@@ -102,9 +105,13 @@ def own_page(target: str | None) -> str | None:
 def prepare_first_start(config: Config) -> None:
     """Make the first admin of a deployment in which nobody could sign in, and say the password on standard error.
 
+    Where people sign in elsewhere none is made: an account that nobody needs is one more to be guessed.
+
     Raises:
         NotWritable, Unavailable: the users' file cannot be written or read.
     """
+    if config.oidc or config.proxy_sign_in:
+        return
     password = secrets.token_urlsafe(15)
     if UserFile(config.users_file).add_first(name=FIRST_ADMIN, password=password):
         # Not by the log, which is kept and shipped elsewhere.
@@ -115,15 +122,19 @@ def prepare_first_start(config: Config) -> None:
         sys.stderr.flush()
 
 
-def _begin(user: User) -> SignedIn:
-    assert user.role is not None  # noqa: S101 - only local users are found by password or link
-    signed_in = SignedIn(user.name, user.role, Method.LOCAL)
-    sessions.sign_in(signed_in)
-    log.info("signed in", extra={"user": user.name, "role": user.role.value})
-    return signed_in
+def begin(user: SignedIn) -> SignedIn:
+    """Begin a session of somebody who has shown who they are, and log it."""
+    sessions.sign_in(user)
+    log.info("signed in", extra={"user": user.name, "role": user.role.value, "method": user.method.value})
+    return user
 
 
-def _count(name: str | None) -> None:
+def count_attempt(name: str | None = None) -> None:
+    """Count an attempt of whoever asks, and for ``name`` if there is one.
+
+    Raises:
+        TooManyAttempts: there are too many.
+    """
     counter: Counter = current_app.extensions[_EXTENSION]
     waits = [counter.hit(BY_ADDRESS, "sign-in address", client_address())]
     if name is not None:
@@ -131,3 +142,8 @@ def _count(name: str | None) -> None:
     wait = max((wait for wait in waits if wait is not None), default=None)
     if wait is not None:
         raise TooManyAttempts(wait)
+
+
+def _begin(user: User) -> SignedIn:
+    assert user.role is not None  # noqa: S101 - only local users are found by password or link
+    return begin(SignedIn(user.name, user.role, Method.LOCAL))

@@ -7,10 +7,11 @@ from typing import Any
 from flask import Flask
 
 from chm_web.access.guard import declare, may
+from chm_web.access.oidc import provider_names
 from chm_web.access.permissions import Permission
 from chm_web.access.sessions import signed_in
 from chm_web.services.exceptions import Unavailable
-from chm_web.web import account, clients, formats, headers, ingestion, overview, pipelines, probes, static_files
+from chm_web.web import account, clients, formats, headers, ingestion, oidc, overview, pipelines, probes, static_files
 
 
 def init_app(app: Flask) -> None:
@@ -23,7 +24,7 @@ def init_app(app: Flask) -> None:
     headers.init_app(app)
     app.context_processor(_who)
     declare(app, "static", Permission.PUBLIC)
-    for module in (overview, clients, pipelines, ingestion, account, probes):
+    for module in (overview, clients, pipelines, ingestion, account, oidc, probes):
         app.register_blueprint(module.blueprint)
 
 
@@ -33,4 +34,4 @@ def _who() -> dict[str, Any]:
         me = signed_in()
     except Unavailable:  # told already, by the very page that is being made
         me = None
-    return {"me": me, "may": may, "providers": []}
+    return {"me": me, "may": may, "providers": provider_names()}

@@ -6,13 +6,30 @@ from flask import make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from chm_web.access import sessions, sign_in
+from chm_web.access.oidc import NotAllowed, OidcRefused, ProviderUnavailable
 from chm_web.access.permissions import Permission
-from chm_web.access.sessions import Method, signed_in
+from chm_web.access.sessions import Method, SignedIn, signed_in
 from chm_web.access.sign_in import SignInRefused, TooManyAttempts, own_page
-from chm_web.services.exceptions import Invalid
+from chm_web.services.exceptions import Conflict, Invalid
 from chm_web.web.blueprints import PageBlueprint
 
 blueprint = PageBlueprint("account", __name__)
+
+_STATUS_OF: dict[type[SignInRefused], int] = {
+    TooManyAttempts: 429,
+    NotAllowed: 403,
+    ProviderUnavailable: 503,
+    OidcRefused: 400,
+}
+
+
+def refuse(err: SignInRefused, *, target: str | None = None, name: str = "") -> ResponseReturnValue:
+    """Show the sign-in page with why nobody was signed in. ``name``: what was given as one."""
+    page = render_template("account/sign_in.html", target=target, name=name, problem=str(err))
+    response = make_response(page, _STATUS_OF.get(type(err), 422))
+    if isinstance(err, TooManyAttempts):
+        response.headers["Retry-After"] = str(err.retry_after)
+    return response
 
 
 @blueprint.get("/sign-in", allow=Permission.PUBLIC)
@@ -32,8 +49,7 @@ def sign_in_with_password() -> ResponseReturnValue:
     try:
         sign_in.with_password(name=name, password=request.form.get("password", ""))
     except SignInRefused as err:
-        page = render_template("account/sign_in.html", target=target, name=name, problem=str(err))
-        return _refused(page, err)
+        return refuse(err, target=target, name=name)
     return redirect(target or url_for("overview.index"), code=303)
 
 
@@ -51,14 +67,14 @@ def use_link(secret: str) -> ResponseReturnValue:
     try:
         sign_in.with_link(secret)
     except SignInRefused as err:
-        page = render_template("account/sign_in.html", target=None, name="", problem=str(err))
-        return _refused(page, err)
+        return refuse(err)
     return redirect(url_for("overview.index"), code=303)
 
 
 @blueprint.post("/sign-out", allow=Permission.READ)
 def sign_out() -> ResponseReturnValue:
-    """End the session at hand. For whoever is signed in."""
+    """End the session at hand. For whoever is signed in, and has one."""
+    _own_session()
     sessions.sign_out()
     return redirect(url_for("account.sign_in_page"), code=303)
 
@@ -89,12 +105,24 @@ def change_password() -> ResponseReturnValue:
 
 @blueprint.post("/profile/sign-out-everywhere", allow=Permission.READ)
 def sign_out_everywhere() -> ResponseReturnValue:
-    """End all sessions of oneself, this one too. For whoever is signed in."""
-    user = signed_in()
-    assert user is not None  # noqa: S101 - the guard lets nobody else in
+    """End all sessions of oneself, this one too. For whoever is signed in, and has one."""
+    user = _own_session()
     sessions.users().end_sessions(name=user.kept_as)
     sessions.sign_out()
     return redirect(url_for("account.sign_in_page"), code=303)
+
+
+def _own_session() -> SignedIn:
+    """Give who is signed in by a session.
+
+    Raises:
+        Conflict: the proxy signs them in, at every request anew: we could end nothing.
+    """
+    user = signed_in()
+    assert user is not None  # noqa: S101 - the guard lets nobody else in
+    if user.method is Method.PROXY:
+        raise Conflict("You are signed in by the proxy before CHM. Sign out there.")
+    return user
 
 
 def _change_password(name: str) -> dict[str, str]:
@@ -107,10 +135,3 @@ def _change_password(name: str) -> dict[str, str]:
     except Invalid as err:
         return {"new": err.details[0].issue}
     return {}
-
-
-def _refused(page: str, err: SignInRefused) -> ResponseReturnValue:
-    response = make_response(page, 429 if isinstance(err, TooManyAttempts) else 422)
-    if isinstance(err, TooManyAttempts):
-        response.headers["Retry-After"] = str(err.retry_after)
-    return response

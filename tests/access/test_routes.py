@@ -31,6 +31,8 @@ TABLE: dict[str, Permission] = {
     "POST /sign-in": ANYONE,
     "GET /sign-in/link/<secret>": ANYONE,
     "POST /sign-in/link/<secret>": ANYONE,
+    "GET /sign-in/oidc": ANYONE,
+    "GET /sign-in/oidc/callback": ANYONE,
     # pages
     "GET /": READ,
     "GET /overview/health": READ,

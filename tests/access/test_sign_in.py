@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -20,7 +21,7 @@ from chm_web.access import sessions
 from chm_web.access.permissions import Role
 from chm_web.access.sign_in import own_page, prepare_first_start
 from chm_web.access.users import UserFile
-from chm_web.config import Config
+from chm_web.config import Config, OidcSettings, ProxySignInSettings
 from tests.http import PREFIX, client_of
 
 NAME, PASSWORD = "Mira", "correct horse battery"
@@ -383,6 +384,21 @@ def test_log_names_who_and_never_a_password(browser: FlaskClient, caplog: pytest
     assert ("signed in", NAME) in said
     assert "hunter2" not in str([vars(record) for record in caplog.records])
     assert PASSWORD not in str([vars(record) for record in caplog.records])
+
+
+BY_PROVIDER = {"oidc": OidcSettings(issuer="https://id.example", client_id="chm", roles="viewer=*")}
+BY_PROXY = {"proxy_sign_in": ProxySignInSettings(user_header="X-Forwarded-User", secret="s" * 32)}
+
+
+@pytest.mark.parametrize("elsewhere", [BY_PROVIDER, BY_PROXY])
+def test_where_people_sign_in_elsewhere_the_first_start_makes_nobody(
+    tmp_path: Path, config: Config, capsys: pytest.CaptureFixture[str], elsewhere: dict[str, Any]
+) -> None:
+    fresh = dataclasses.replace(config, users_file=tmp_path / "users.json", **elsewhere)
+    prepare_first_start(fresh)
+
+    assert capsys.readouterr().err == ""
+    assert UserFile(fresh.users_file).list() == []
 
 
 def test_without_users_the_first_start_makes_an_admin(
