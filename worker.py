@@ -2,13 +2,15 @@
 
 import sys
 
-from chm_web import create_app
-from chm_web.config import ConfigError
+from chm_web import create_app, logs
+from chm_web.config import Config, ConfigError
 from chm_web.ingestion.queue import run_worker
 
 if __name__ == "__main__":
     try:
-        app = create_app()
+        config = Config.from_env()
+        logs.configure(config.log_level)
+        app = create_app(config)
     except ConfigError as err:
         sys.exit(f"CHM cannot start: {err}")
     with app.app_context():

@@ -2,10 +2,15 @@
 
 import sys
 
-from chm_web import create_app
-from chm_web.config import ConfigError
+from chm_web import create_app, logs
+from chm_web.access.sign_in import prepare_first_start
+from chm_web.config import Config, ConfigError
+from chm_web.services.exceptions import ServiceError
 
 try:
-    app = create_app()
-except ConfigError as err:
+    config = Config.from_env()
+    logs.configure(config.log_level)
+    app = create_app(config)
+    prepare_first_start(config)
+except (ConfigError, ServiceError) as err:
     sys.exit(f"CHM cannot start: {err}")

@@ -14,7 +14,7 @@ def create_app(config: Config | None = None) -> Flask:
         ConfigError: the environment does not describe a configuration that can work.
     """
     from chm_web import api, errors, hosts, request_ids, web
-    from chm_web.access import guard
+    from chm_web.access import guard, sessions, sign_in
     from chm_web.extensions import csrf, db, htmx, migrate
     from chm_web.ingestion import queue
     from chm_web.services.redaction import remember_secret
@@ -33,12 +33,12 @@ def create_app(config: Config | None = None) -> Flask:
             "connect_args": {"application_name": "chm", "options": "-c timezone=UTC", "connect_timeout": 5},
         },
         MAX_CONTENT_LENGTH=config.max_request_bytes,
-        SESSION_COOKIE_HTTPONLY=True,
-        SESSION_COOKIE_SAMESITE="Lax",
         WTF_CSRF_TIME_LIMIT=None,
     )
     request_ids.init_app(app)
     hosts.init_app(app)
+    sessions.init_app(app)
+    sign_in.init_app(app)
     guard.init_app(app)
     db.init_app(app)
     migrate.init_app(app, db, directory=str(ROOT / "migrations"))

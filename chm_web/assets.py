@@ -26,9 +26,11 @@ _ICONS = (
     "chevron-left",
     "chevron-right",
     "device-desktop",
+    "login",
     "moon",
     "refresh",
     "sun",
+    "user",
     "world",
 )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -17,12 +18,14 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 T = TypeVar("T")
+Network = IPv4Network | IPv6Network
 
 ROOT = Path(__file__).resolve().parent.parent
 """The repository: templates, static files and migrations stand beside the package."""
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 MIN_SECRET_KEY_LENGTH = 32
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _FLAGS = {"yes": True, "true": True, "1": True, "on": True, "no": False, "false": False, "0": False, "off": False}
 _ENCODE = " Characters such as @ : / # in a password must be percent-encoded (@ is %40)."
 
@@ -49,7 +52,13 @@ class Config:
     http_max_response_bytes: int = 32 * 1024 * 1024
     partner_page_size: int = 500
     max_request_bytes: int = 16 * 1024 * 1024
-    tokens_file: Path | None = None
+    log_level: str = "INFO"
+    users_file: Path = ROOT / ".chm" / "users.json"
+    tokens_file: Path = ROOT / ".chm" / "tokens.json"
+    behind_tls: bool = False
+    trusted_proxies: tuple[Network, ...] = ()
+    session_idle_minutes: int = 8 * 60
+    session_hours: int = 24
     api_rate_limit_per_minute: int = 1200
     api_docs_public: bool = False
 
@@ -76,7 +85,13 @@ class Config:
             http_max_response_bytes=read.number("CHM_HTTP_MAX_RESPONSE_BYTES", int, 32 * 1024 * 1024),
             partner_page_size=read.number("CHM_PARTNER_PAGE_SIZE", int, 500),
             max_request_bytes=read.number("CHM_MAX_REQUEST_BYTES", int, 16 * 1024 * 1024),
-            tokens_file=read.path("CHM_TOKENS_FILE"),
+            log_level=read.choice("CHM_LOG_LEVEL", LOG_LEVELS, default="INFO"),
+            users_file=read.path("CHM_USERS_FILE") or cls.users_file,
+            tokens_file=read.path("CHM_TOKENS_FILE") or cls.tokens_file,
+            behind_tls=read.flag("CHM_BEHIND_TLS"),
+            trusted_proxies=read.networks("CHM_TRUSTED_PROXIES"),
+            session_idle_minutes=read.number("CHM_SESSION_IDLE_MINUTES", int, 8 * 60),
+            session_hours=read.number("CHM_SESSION_HOURS", int, 24),
             api_rate_limit_per_minute=read.number("CHM_API_RATE_LIMIT_PER_MINUTE", int, 1200, or_zero=True),
             api_docs_public=read.flag("CHM_API_DOCS_PUBLIC"),
         )
@@ -118,6 +133,19 @@ class _Reader:
         """The path of a file that CHM itself keeps: no value is read from it here."""
         value = self._environ.get(name, "").strip()
         return Path(value).expanduser().absolute() if value else None
+
+    def networks(self, name: str) -> tuple[Network, ...]:
+        value = self.text(name) or ""
+        try:
+            return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+        except ValueError as err:
+            raise ConfigError(f"{name} must list addresses or networks such as 10.0.0.5, 10.1.0.0/16: {err}.") from None
+
+    def choice(self, name: str, choices: tuple[str, ...], *, default: str) -> str:
+        value = (self.text(name) or default).upper()
+        if value not in choices:
+            raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value[:40]!r}.")
+        return value
 
     def flag(self, name: str) -> bool:
         value = (self.text(name) or "no").lower()

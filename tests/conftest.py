@@ -16,7 +16,7 @@ from typing import Any
 import flask_migrate
 import pytest
 import sqlalchemy as sa
-from flask import Flask
+from flask import Flask, g, request_started
 from flask.testing import FlaskClient
 from redis import Redis
 from sqlalchemy.orm import scoped_session
@@ -27,7 +27,7 @@ from chm_web.access.tokens import TokenFile
 from chm_web.config import Config
 from chm_web.embedded import embedded_services
 from chm_web.extensions import db
-from tests.http import ApiClient, client_with_token
+from tests.http import ApiClient, client_of, client_with_token
 
 TABLES = ("alert_rules", "runs", "pipelines", "clients")
 
@@ -89,6 +89,7 @@ def config(database_url: str, servers: tuple[str, str], tokens_file: Path) -> Co
         database_url=database_url,
         redis_url=servers[1],
         secret_key=secrets.token_hex(32),
+        users_file=tokens_file.with_name("users.json"),
         tokens_file=tokens_file,
         api_rate_limit_per_minute=0,
     )
@@ -99,9 +100,16 @@ def base_app(config: Config) -> Flask:
     """The app on a migrated database."""
     app = create_app(config)
     app.testing = True
+    request_started.connect(_begin_with_nothing, app)
     with app.app_context():
         flask_migrate.upgrade()
     return app
+
+
+def _begin_with_nothing(sender: Flask, **_: Any) -> None:
+    """Let no request of a test see what the one before left in ``g``: they share the test's own context."""
+    for name in list(g):
+        g.pop(name)
 
 
 @pytest.fixture
@@ -146,8 +154,8 @@ def committed_app(base_app: Flask) -> Iterator[Flask]:
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    """A browser without JavaScript."""
-    return app.test_client()
+    """A browser without JavaScript in which an admin is signed in."""
+    return client_of(app)
 
 
 @pytest.fixture

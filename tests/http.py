@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from socketserver import BaseServer
 from typing import Any
 
+import flask
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
+
+from chm_web.access import sessions
+from chm_web.access.permissions import Role
+from chm_web.access.sessions import Method, SignedIn
 
 PREFIX = "/api/v1"
 
 
 def client_with_token(app: Flask, token: str) -> FlaskClient:
     """A client whose every request bears an API token."""
-    client = app.test_client()
+    return bearing(app.test_client(), token)
+
+
+def bearing(client: FlaskClient, token: str) -> FlaskClient:
+    """Let every request of ``client`` bear an API token."""
     client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+    return client
+
+
+def client_of(app: Flask, name: str = "somebody", role: Role = Role.ADMIN) -> FlaskClient:
+    """A browser, without JavaScript, in which somebody is signed in."""
+    client = app.test_client()
+    with app.test_request_context():
+        sessions.sign_in(SignedIn(name, role, Method.OIDC))
+        begun = dict(flask.session)
+    with client.session_transaction() as session:
+        session.update(begun)
     return client
 
 
@@ -44,3 +68,14 @@ class ApiClient:
     def delete(self, path: str, **kwargs: Any) -> TestResponse:
         """DELETE."""
         return self.client.delete(PREFIX + path, **kwargs)
+
+
+@contextmanager
+def serving(server: BaseServer) -> Iterator[None]:
+    """Let a server answer in a thread of its own."""
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield
+    server.shutdown()
+    thread.join(timeout=10)
+    server.server_close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -9,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from chm_web import create_app
-from chm_web.config import LOOPBACK_HOSTS, Config, ConfigError
+from chm_web.config import LOOPBACK_HOSTS, ROOT, Config, ConfigError
 
 KEY = "k" * 32
 DATABASE = "postgresql://chm:pw@db.internal/chm"
@@ -64,7 +65,10 @@ def test_other_variables_have_defaults() -> None:
     assert (config.http_connect_timeout_seconds, config.http_timeout_seconds) == (5, 30)
     assert (config.http_max_retries, config.http_backoff_seconds) == (3, 0.5)
     assert config.max_request_bytes == 16 * 1024 * 1024
-    assert (config.tokens_file, config.api_rate_limit_per_minute, config.api_docs_public) == (None, 1200, False)
+    assert (config.api_rate_limit_per_minute, config.api_docs_public) == (1200, False)
+    assert (config.users_file, config.tokens_file) == (ROOT / ".chm" / "users.json", ROOT / ".chm" / "tokens.json")
+    assert (config.session_idle_minutes, config.session_hours) == (480, 24)
+    assert (config.behind_tls, config.trusted_proxies, config.log_level) == (False, (), "INFO")
 
 
 def test_every_variable_is_taken() -> None:
@@ -80,7 +84,13 @@ def test_every_variable_is_taken() -> None:
         CHM_HTTP_MAX_RESPONSE_BYTES="1000",
         CHM_PARTNER_PAGE_SIZE="7",
         CHM_MAX_REQUEST_BYTES="2000",
+        CHM_USERS_FILE="/etc/chm/users.json",
         CHM_TOKENS_FILE="/etc/chm/tokens.json",
+        CHM_BEHIND_TLS="yes",
+        CHM_TRUSTED_PROXIES="10.0.0.5, 10.1.0.0/16, ::1",
+        CHM_SESSION_IDLE_MINUTES="30",
+        CHM_SESSION_HOURS="12",
+        CHM_LOG_LEVEL="debug",
         CHM_API_RATE_LIMIT_PER_MINUTE="10",
         CHM_API_DOCS_PUBLIC="Yes",
     )
@@ -100,7 +110,13 @@ def test_every_variable_is_taken() -> None:
         http_max_response_bytes=1000,
         partner_page_size=7,
         max_request_bytes=2000,
+        users_file=Path("/etc/chm/users.json"),
         tokens_file=Path("/etc/chm/tokens.json"),
+        behind_tls=True,
+        trusted_proxies=(ip_network("10.0.0.5"), ip_network("10.1.0.0/16"), ip_network("::1")),
+        session_idle_minutes=30,
+        session_hours=12,
+        log_level="DEBUG",
         api_rate_limit_per_minute=10,
         api_docs_public=True,
     )

@@ -10,16 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from urllib3 import PoolManager
+import requests
 
 from chm_web.config import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
-READY = re.compile(r"http://127\.0\.0\.1:\d+/")
+READY = re.compile(r"Or sign in at (http://127\.0\.0\.1:\d+/) as  admin")
+LINK = re.compile(r"http://127\.0\.0\.1:\d+/sign-in/link/\S+")
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +81,18 @@ def wait_until(done: Callable[[], object], seconds: float) -> None:
         time.sleep(0.1)
 
 
+@dataclass(frozen=True)
+class Demo:
+    """A demo that serves: its process, its address, and the link by which it lets one in."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+    link: str
+
+
 @pytest.fixture
-def served(data_dir: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A demo that serves, and the address that it printed."""
+def served(data_dir: Path, tmp_path: Path) -> Iterator[Demo]:
+    """A demo that serves."""
     output = tmp_path / "output"
     with output.open("wb") as log:
         demo = subprocess.Popen(
@@ -91,7 +102,9 @@ def served(data_dir: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[by
         wait_until(lambda: READY.search(output.read_text()) or demo.poll() is not None, 90)
         address = READY.search(output.read_text())
         assert address, output.read_text()
-        yield demo, address[0]
+        link = LINK.search(output.read_text())
+        assert link, output.read_text()
+        yield Demo(demo, address[1], link[0])
     finally:
         if demo.poll() is None:
             demo.kill()
@@ -99,7 +112,7 @@ def served(data_dir: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[by
 
 
 def test_from_nothing_it_ingests_prints_the_health_and_ends(data_dir: Path) -> None:
-    result = once(data_dir, "--once", "--password", "not used yet")
+    result = once(data_dir, "--once", "--password", "pw")
     assert result.returncode == 0, result.stdout + result.stderr
     assert re.search(r"Ingestion finished: [45678]\d,\d{3} created, 0 updated, 0 unchanged, 0 rejected", result.stdout)
     assert re.search(r"Health of 60 pipelines: \d+ failing, \d+ late", result.stdout)
@@ -114,26 +127,35 @@ def test_a_second_start_takes_in_only_what_is_new(data_dir: Path) -> None:
     assert int(created[1].replace(",", "")) < 500
 
 
-def test_it_serves_the_overview_and_ctrl_c_leaves_nothing_running(
-    served: tuple[subprocess.Popen[bytes], str],
-) -> None:
-    demo, address = served
-    with PoolManager(timeout=10.0) as http:
-        page = http.request("GET", address)
-        assert (page.status, b"Failing now" in page.data) == (200, True)
-        assert http.request("GET", address + "readyz").status == 200
-    below = descendants(demo.pid)
+def test_its_link_signs_in_once_and_leads_to_the_overview(served: Demo) -> None:
+    with requests.Session() as browser:
+        assert browser.get(served.address, timeout=10).url.endswith("/sign-in")
+        form = {"csrf_token": csrf_token(browser.get(served.link, timeout=10).text)}
+        page = browser.post(served.link, data=form, timeout=10)
+        assert (page.url, page.status_code, "Failing now" in page.text) == (served.address, 200, True)
+    assert requests.get(served.link, timeout=10).status_code == 404
+
+
+def csrf_token(page: str) -> str:
+    """The token that the forms of a page carry."""
+    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert found
+    return found[1]
+
+
+def test_ctrl_c_leaves_nothing_running(served: Demo) -> None:
+    assert requests.get(served.address + "readyz", timeout=10).status_code == 200
+    below = descendants(served.process.pid)
     assert len(below) > 6
-    demo.send_signal(signal.SIGINT)
-    assert demo.wait(40) == 0
+    served.process.send_signal(signal.SIGINT)
+    assert served.process.wait(40) == 0
     wait_until(lambda: not alive(below), 5)
 
 
-def test_a_killed_launcher_leaves_nothing_running(served: tuple[subprocess.Popen[bytes], str]) -> None:
-    demo, _ = served
-    below = descendants(demo.pid)
-    demo.kill()
-    demo.wait()
+def test_a_killed_launcher_leaves_nothing_running(served: Demo) -> None:
+    below = descendants(served.process.pid)
+    served.process.kill()
+    served.process.wait()
     wait_until(lambda: not alive(below), 40)
 
 
@@ -158,7 +180,7 @@ def test_a_directory_with_other_things_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_data_directory_in_use_is_said(data_dir: Path, served: tuple[subprocess.Popen[bytes], str]) -> None:
+def test_a_data_directory_in_use_is_said(data_dir: Path, served: Demo) -> None:
     result = once(data_dir, "--once")
     assert result.returncode == 1
-    assert f"in use by process {served[0].pid}" in result.stderr
+    assert f"in use by process {served.process.pid}" in result.stderr

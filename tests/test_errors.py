@@ -6,6 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask, abort
@@ -22,7 +23,7 @@ from chm_web.config import Config
 from chm_web.services import clients
 from chm_web.services.exceptions import Conflict, FieldIssue, Invalid, NotFound, ServiceError, Unavailable
 from tests.api.envelope import INVALID, NOT_FOUND, UNAVAILABLE, issues, refusal
-from tests.http import ApiClient, client_with_token
+from tests.http import ApiClient, bearing, client_of
 
 NOT_ALLOWED = (405, "method_not_allowed")
 INTERNAL = (500, "internal_error")
@@ -265,9 +266,10 @@ def stranded(tokens_file: Path, tokens: dict[Scope, str]) -> FlaskClient:
         redis_url="redis://:hunter2@127.0.0.1:9",
         secret_key=secrets.token_hex(32),
         partner_api_base_url="http://127.0.0.1:9",
+        users_file=tokens_file.with_name("users.json"),
         tokens_file=tokens_file,
     )
-    return client_with_token(create_app(config), tokens[Scope.WRITE])
+    return bearing(client_of(create_app(config)), tokens[Scope.WRITE])
 
 
 ID = "0190a5b4-7e1c-7c3a-8f7e-1234567890ab"
@@ -286,19 +288,23 @@ def test_without_a_database_the_api_says_to_come_again(stranded: FlaskClient, pa
     assert "127.0.0.1" not in response.text
 
 
-WRITES: list[tuple[str, dict[str, str]]] = [
+EVENT = {"eventTime": "2026-11-01T12:00:00Z", "job": {"name": "orders"}, "run": {"runId": ID}}
+WRITES: list[tuple[str, dict[str, Any] | list[dict[str, Any]]]] = [
     ("/clients", {"name": "a"}),
     (f"/clients/{ID}/pipelines", {"name": "a", "platform": "dbt", "pipeline_type": "export"}),
     (f"/pipelines/{ID}/runs", {"status": "success"}),
     ("/ingestion/runs/sync", {"client_id": ID}),
+    ("/lineage", EVENT),
+    ("/lineage/batch", [EVENT]),
 ]
 
 
 @pytest.mark.parametrize(("path", "body"), WRITES)
-def test_without_a_database_nothing_is_written_and_the_api_says_so(
-    stranded: FlaskClient, path: str, body: dict[str, str]
-) -> None:
-    assert refusal(stranded.post(f"/api/v1{path}", json=body)) == UNAVAILABLE
+def test_without_a_database_nothing_is_written_and_the_api_says_so(stranded: FlaskClient, path: str, body: Any) -> None:
+    response = stranded.post(f"/api/v1{path}", json=body)
+
+    assert refusal(response) == UNAVAILABLE
+    assert int(response.headers["Retry-After"]) > 0
 
 
 @pytest.mark.parametrize("path", ["/", "/clients", f"/clients/{ID}"])

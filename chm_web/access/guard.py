@@ -6,18 +6,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
-from flask import Flask, current_app, g, request
+from flask import Flask, current_app, g, redirect, request, url_for
 from limits import RateLimitItemPerMinute
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, TooManyRequests, Unauthorized
+from werkzeug.wrappers import Response
 
 from chm_web.access.limits import Counter
-from chm_web.access.permissions import SCOPES, Permission, scopes_with
+from chm_web.access.permissions import ROLES, SCOPES, Permission, roles_with, scopes_with
+from chm_web.access.sessions import signed_in
 from chm_web.access.tokens import TokenFile
 from chm_web.config import Config
+from chm_web.extensions import csrf
 
 View = TypeVar("View", bound=Callable[..., Any])
+
+SIGN_IN = "account.sign_in_page"
+"""The page to which people are sent who are not signed in."""
 
 _EXTENSION = "chm_guard"
 _ATTRIBUTE = "access"
@@ -43,7 +50,7 @@ class Actor:
 class _Guard:
     """What ``init_app`` leaves with the app. ``declared``: routes of extensions, by endpoint."""
 
-    tokens: TokenFile | None
+    tokens: TokenFile
     counter: Counter
     limit: RateLimitItemPerMinute | None
     declared: dict[str, Access]
@@ -73,7 +80,7 @@ def init_app(app: Flask) -> None:
 def _make_guard(config: Config) -> _Guard:
     limit = config.api_rate_limit_per_minute
     return _Guard(
-        tokens=TokenFile(config.tokens_file) if config.tokens_file else None,
+        tokens=TokenFile(config.tokens_file),
         counter=Counter(config.redis_url),
         limit=RateLimitItemPerMinute(limit) if limit else None,
         declared={},
@@ -92,15 +99,15 @@ def access_of(app: Flask, endpoint: str) -> Access | None:
 
 
 def actor() -> Actor:
-    """Give who makes the request at hand, on a route that asks for more than being reached.
-
-    Raises:
-        Unauthorized: nobody was identified.
-    """
-    found: Actor | None = g.get("actor")
-    if found is None:
-        raise _unauthorized("Send an API token as Authorization: Bearer TOKEN.")
+    """Give who makes the request at hand, on a route that asks for more than being reached."""
+    found: Actor = g.actor
     return found
+
+
+def may(permission: Permission) -> bool:
+    """Whether whoever makes the request at hand holds ``permission``."""
+    found: Actor | None = g.get("actor")
+    return found is not None and permission in found.permissions
 
 
 def _guard(app: Flask) -> _Guard:
@@ -108,24 +115,61 @@ def _guard(app: Flask) -> _Guard:
     return found
 
 
-def _check() -> None:
+def _check() -> Response | None:
     # An address that leads nowhere, or a wrong method, is told by the router.
-    if request.endpoint is None or not request.path.startswith("/api/"):
-        return
+    if request.endpoint is None:
+        return None
     access = access_of(current_app, request.endpoint)
     if access is None:
         raise Forbidden("Nobody may use this route: it does not say who may.")
     if access.permission is Permission.PUBLIC:
-        return
-    g.actor = _identify()
+        return None
+    if request.path.startswith("/api/"):
+        _check_api(access)
+        return None
+    return _check_page(access)
+
+
+def _check_api(access: Access) -> None:
+    """Let services in by token, and people by their session: then as pages do, with a CSRF token."""
+    person = None if "Authorization" in request.headers else _person()
+    g.actor = person or _service()
+    if person is not None and request.method not in ("GET", "HEAD", "OPTIONS"):
+        csrf.protect()
     if access.permission not in g.actor.permissions:
-        needed = " or ".join(scopes_with(access.permission))
-        raise Forbidden(f"This token may not do this. It takes a token with the scope {needed}.")
+        by_token = "" if person else f" It takes a token with the scope {' or '.join(scopes_with(access.permission))}."
+        raise Forbidden(f"This {'user' if person else 'token'} may not do this.{by_token}")
     if access.is_limited:
         _count(g.actor)
 
 
-def _identify() -> Actor:
+def _check_page(access: Access) -> Response | None:
+    g.actor = _person()
+    if g.actor is None:
+        return _to_sign_in()
+    if access.permission not in g.actor.permissions:
+        raise Forbidden(f"This takes the role {' or '.join(roles_with(access.permission))}.")
+    return None
+
+
+def _to_sign_in() -> Response:
+    """Send a browser to sign in and then back to the page that it is on."""
+    if "HX-Request" in request.headers:
+        # A part of a page cannot be a sign-in page: the whole page goes there, and comes back.
+        page = urlsplit(request.headers.get("HX-Current-URL", ""))
+        target = f"{page.path}?{page.query}" if page.query else page.path
+        return Response(status=401, headers={"HX-Redirect": url_for(SIGN_IN, next=target or None)})
+    # Only a page can be come back to, not what a form was sent to.
+    target = request.full_path.removesuffix("?") if request.method == "GET" else ""
+    return redirect(url_for(SIGN_IN, next=(target.removeprefix("/") and target) or None), code=303)
+
+
+def _person() -> Actor | None:
+    user = signed_in()
+    return Actor(user.name, ROLES[user.role]) if user else None
+
+
+def _service() -> Actor:
     """Give who the token of the request belongs to.
 
     Raises:
@@ -135,7 +179,7 @@ def _identify() -> Actor:
     if kind.lower() != "bearer" or not secret.strip():
         raise _unauthorized("Send an API token as Authorization: Bearer TOKEN.")
     tokens = _guard(current_app).tokens
-    token = tokens.find(secret.strip(), now=datetime.now(UTC)) if tokens else None
+    token = tokens.find(secret.strip(), now=datetime.now(UTC))
     if token is None:
         raise _unauthorized("This token is wrong, expired or revoked.", error="invalid_token")
     return Actor(f"token:{token.name}", SCOPES[token.scope])

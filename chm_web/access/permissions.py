@@ -21,6 +21,21 @@ class Permission(enum.StrEnum):
     """Change clients: whose data there is at all."""
 
 
+class Role(enum.StrEnum):
+    """What a person may do, from least to most."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+ROLES: Mapping[Role, frozenset[Permission]] = {
+    Role.VIEWER: frozenset({Permission.READ}),
+    Role.OPERATOR: frozenset({Permission.READ, Permission.REPORT, Permission.OPERATE}),
+    Role.ADMIN: frozenset(Permission) - {Permission.PUBLIC},
+}
+
+
 class Scope(enum.StrEnum):
     """What an API token may do."""
 
@@ -39,3 +54,8 @@ SCOPES: Mapping[Scope, frozenset[Permission]] = {
 def scopes_with(permission: Permission) -> list[Scope]:
     """Give the scopes whose tokens hold ``permission``, in the order in which to name them to people."""
     return [scope for scope, held in SCOPES.items() if permission in held]
+
+
+def roles_with(permission: Permission) -> list[Role]:
+    """Give the roles that hold ``permission``, from least to most."""
+    return [role for role, held in ROLES.items() if permission in held]

@@ -7,7 +7,7 @@ from flask_smorest import Api
 
 from chm_web.access.guard import declare
 from chm_web.access.permissions import Permission
-from chm_web.api import alert_rules, clients, ingestion, pipelines, runs
+from chm_web.api import alert_rules, clients, ingestion, lineage, pipelines, runs
 from chm_web.api.base import ErrorSchema, ExternalId
 from chm_web.config import Config
 from chm_web.extensions import csrf
@@ -34,7 +34,7 @@ def init_app(app: Flask) -> None:
     api = _Api(app)
     config: Config = app.config["CHM"]
     declare(app, "api-docs.openapi_json", Permission.PUBLIC if config.api_docs_public else Permission.READ)
-    for module in (clients, pipelines, runs, alert_rules, ingestion):
+    for module in (clients, pipelines, runs, alert_rules, ingestion, lineage):
         api.register_blueprint(module.blueprint, url_prefix=PREFIX)
         # No cookie authorises anything here, and ApiBlueprint refuses what a foreign page could still send.
         csrf.exempt(module.blueprint)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from marshmallow import fields
 
+from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
 from chm_web.api.base import (
     ETAG,
@@ -53,7 +54,7 @@ def list_alert_rules(query: dict[str, Any]) -> Page[AlertRule]:
 @blueprint.alt_response(409, schema=ErrorSchema, description="There is such an enabled rule already.")
 def create_alert_rule(body: dict[str, Any], query: dict[str, Any]) -> tuple[AlertRule, dict[str, str]]:
     """Create an alert rule of a client or of one pipeline."""
-    return tagged(alert_rules.create_alert_rule(**body))
+    return tagged(alert_rules.create_alert_rule(**body, updated_by=actor().name))
 
 
 @blueprint.route("/alert_rules/<uuid:rule_id>", methods=["GET"], allow=Permission.READ)
@@ -78,7 +79,7 @@ def update_alert_rule(
     body: dict[str, Any], query: dict[str, Any], seen: dict[str, Any], rule_id: UUID
 ) -> tuple[AlertRule, dict[str, str]]:
     """Change an alert rule: the fields that are sent, and no others. The rule as a whole must stay valid."""
-    return tagged(alert_rules.update_alert_rule(rule_id=rule_id, changes=body, **seen))
+    return tagged(alert_rules.update_alert_rule(rule_id=rule_id, changes=body, updated_by=actor().name, **seen))
 
 
 @blueprint.route("/alert_rules/<uuid:rule_id>", methods=["DELETE"], allow=Permission.OPERATE)
@@ -87,4 +88,4 @@ def update_alert_rule(
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such rule.")
 def delete_alert_rule(query: dict[str, Any], rule_id: UUID) -> None:
     """Delete an alert rule, for good."""
-    alert_rules.delete_alert_rule(rule_id=rule_id)
+    alert_rules.delete_alert_rule(rule_id=rule_id, updated_by=actor().name)

@@ -48,7 +48,9 @@ class ErrorSchema(Schema):
     error = fields.Nested(ErrorBodySchema, required=True)
 
 
-class _Parser(FlaskParser):
+class JsonParser(FlaskParser):
+    """Answers 400 to what is invalid, unknown fields and parameters included."""
+
     DEFAULT_VALIDATION_STATUS = 400
     DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {  # noqa: RUF012 - as the base class declares it
         **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
@@ -70,7 +72,7 @@ class _Parser(FlaskParser):
 class ApiBlueprint(Guarded, Blueprint):  # type: ignore[misc]
     """A blueprint whose invalid input is 400, and whose unknown fields and parameters are invalid."""
 
-    ARGUMENTS_PARSER = _Parser()
+    ARGUMENTS_PARSER = JsonParser()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
 from chm_web.api.base import (
     ETAG,
@@ -40,7 +41,7 @@ def list_clients(query: dict[str, Any]) -> Page[Client]:
 @blueprint.alt_response(409, schema=ErrorSchema, description="The name is taken.")
 def create_client(body: dict[str, Any], query: dict[str, Any]) -> tuple[Client, dict[str, str]]:
     """Create a client."""
-    return tagged(clients.create_client(**body))
+    return tagged(clients.create_client(**body, updated_by=actor().name))
 
 
 @blueprint.route("/clients/<uuid:client_id>", methods=["GET"], allow=Permission.READ)
@@ -65,7 +66,7 @@ def update_client(
     body: dict[str, Any], query: dict[str, Any], seen: dict[str, Any], client_id: UUID
 ) -> tuple[Client, dict[str, str]]:
     """Change a client: the fields that are sent, and no others."""
-    return tagged(clients.update_client(client_id=client_id, changes=body, **seen))
+    return tagged(clients.update_client(client_id=client_id, changes=body, updated_by=actor().name, **seen))
 
 
 @blueprint.route("/clients/<uuid:client_id>", methods=["DELETE"], allow=Permission.ADMINISTER)
@@ -74,4 +75,4 @@ def update_client(
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such client.")
 def disable_client(query: dict[str, Any], client_id: UUID) -> None:
     """Disable a client. Its history stays readable; doing it twice is fine."""
-    clients.disable_client(client_id=client_id)
+    clients.disable_client(client_id=client_id, updated_by=actor().name)

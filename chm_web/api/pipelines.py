@@ -7,6 +7,7 @@ from uuid import UUID
 
 from marshmallow import fields
 
+from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
 from chm_web.api.base import (
     ETAG,
@@ -66,7 +67,7 @@ def list_client_pipelines(query: dict[str, Any], client_id: UUID) -> Page[Pipeli
 @blueprint.alt_response(409, schema=ErrorSchema, description="The name or the external id is taken.")
 def create_pipeline(body: dict[str, Any], query: dict[str, Any], client_id: UUID) -> tuple[Pipeline, dict[str, str]]:
     """Create a pipeline of a client."""
-    return tagged(pipelines.create_pipeline(client_id=client_id, **body))
+    return tagged(pipelines.create_pipeline(client_id=client_id, **body, updated_by=actor().name))
 
 
 @blueprint.route("/pipelines/<uuid:pipeline_id>", methods=["GET"], allow=Permission.READ)
@@ -91,7 +92,7 @@ def update_pipeline(
     body: dict[str, Any], query: dict[str, Any], seen: dict[str, Any], pipeline_id: UUID
 ) -> tuple[Pipeline, dict[str, str]]:
     """Change a pipeline: the fields that are sent, and no others. It stays with its client."""
-    return tagged(pipelines.update_pipeline(pipeline_id=pipeline_id, changes=body, **seen))
+    return tagged(pipelines.update_pipeline(pipeline_id=pipeline_id, changes=body, updated_by=actor().name, **seen))
 
 
 @blueprint.route("/pipelines/<uuid:pipeline_id>", methods=["DELETE"], allow=Permission.OPERATE)
@@ -100,4 +101,4 @@ def update_pipeline(
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such pipeline.")
 def disable_pipeline(query: dict[str, Any], pipeline_id: UUID) -> None:
     """Disable a pipeline. Its history stays readable; doing it twice is fine."""
-    pipelines.disable_pipeline(pipeline_id=pipeline_id)
+    pipelines.disable_pipeline(pipeline_id=pipeline_id, updated_by=actor().name)

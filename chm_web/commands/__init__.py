@@ -15,6 +15,7 @@ from chm_web.commands.demo import demo
 from chm_web.commands.ingest import ingest
 from chm_web.commands.reader import grant_reader
 from chm_web.commands.tokens import tokens
+from chm_web.commands.users import users
 from chm_web.commands.worker import worker
 from chm_web.config import ConfigError
 
@@ -47,7 +48,7 @@ cli = _Cli(
     add_version_option=False,
 )
 db.add_command(grant_reader)
-for _command in (bench, db, demo, ingest, tokens, worker):
+for _command in (bench, db, demo, ingest, tokens, users, worker):
     cli.add_command(_command)
 click.version_option(version("chm"), prog_name="CHM")(cli)
 

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,15 @@ import click
 import flask_migrate
 from flask import Flask
 from rich.console import Console
+from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
 
 from chm_web import assets, create_app
+from chm_web.access.permissions import Role
+from chm_web.access.sign_in import FIRST_ADMIN
+from chm_web.access.users import UserFile
 from chm_web.commands.processes import Child, ProcessError
 from chm_web.commands.progress import follow_job, print_health, print_outcome
 from chm_web.config import LOOPBACK_HOSTS, ROOT, Config, ConfigError
@@ -71,7 +75,7 @@ class _Demo:
     show_default=True,
     help="Where the demo keeps everything.",
 )
-@click.option("--password", hidden=True)  # for sign-in, which is not there yet
+@click.option("--password", help="Password to sign in with as admin (default: one is made at the first start).")
 @click.option("--once", is_flag=True, help="Ingest, print a health summary, and end.")
 def demo(host: str, port: int | None, data_dir: Path, password: str | None, once: bool) -> None:
     """Run CHM on embedded PostgreSQL and Redis, with a partner's API to ingest from.
@@ -86,7 +90,7 @@ def demo(host: str, port: int | None, data_dir: Path, password: str | None, once
         if missing and not once:
             raise ProcessError(f"Web assets are not installed ({missing[0]} is missing). Run: make setup")
         with ExitStack() as stack:
-            _run(stack, console, host=host, port=port, data_dir=data_dir.resolve(), once=once)
+            _run(stack, console, host=host, port=port, data_dir=data_dir.resolve(), password=password, once=once)
     except _Stopped:
         console.print("\nStopped. The data stays; the next start takes in only what is new.")
     except (ProcessError, EmbeddedError, ConfigError, ServiceError) as err:
@@ -104,7 +108,9 @@ def _on_stop(signum: int, frame: FrameType | None) -> None:
     raise _Stopped
 
 
-def _run(stack: ExitStack, console: Console, *, host: str, port: int | None, data_dir: Path, once: bool) -> None:
+def _run(
+    stack: ExitStack, console: Console, *, host: str, port: int | None, data_dir: Path, password: str | None, once: bool
+) -> None:
     # Before anything is started: a port that is taken shall not cost half a minute.
     port = port if once else _choose_port(host, port)
     _check_data_dir(data_dir)
@@ -113,6 +119,7 @@ def _run(stack: ExitStack, console: Console, *, host: str, port: int | None, dat
         environ = _services(stack, data_dir)
     environ |= {
         "CHM_SECRET_KEY": _kept_secret(data_dir / "secret_key"),
+        "CHM_USERS_FILE": str(data_dir / "users.json"),
         "CHM_TOKENS_FILE": str(data_dir / "tokens.json"),
         "CHM_PARTNER_API_TOKEN": secrets.token_urlsafe(32),
         "CHM_PARTNER_API_PLATFORMS": ",".join(Platform),
@@ -136,15 +143,41 @@ def _run(stack: ExitStack, console: Console, *, host: str, port: int | None, dat
                 raise ProcessError("The ingestion did not finish.")
             return
         assert port is not None  # noqa: S101 - chosen above
+        link, known_password = _prepare_admin(environ, password)
         web = _start_web(stack, demo, host, port)
         print_outcome(job, console)
         print_health(console)
         console.print(f"\nReady after {time.monotonic() - started:.0f} s. Everything it keeps is in {data_dir}")
-        console.print(f"\n  [bold]http://{_in_url(host)}:{port}/[/bold]\n")
-        console.print("No sign-in yet: anyone who reaches this address may use it. Ctrl-C stops everything.")
-        tokens = f"chm tokens --file '{environ['CHM_TOKENS_FILE']}' create NAME --scope write"
-        console.print(f"The REST API takes a token: {tokens}", highlight=False)
+        _print_sign_in(console, f"http://{_in_url(host)}:{port}", link, known_password, environ["CHM_TOKENS_FILE"])
         _keep_ingesting(app, console, [worker, web])
+
+
+def _prepare_admin(environ: Mapping[str, str], password: str | None) -> tuple[str, str | None]:
+    """Give the secret of a link to sign in with once, and the admin's password if it is known."""
+    # A demo on one's own machine may have a password as short as one likes.
+    users = UserFile(Path(environ["CHM_USERS_FILE"]), min_password_length=1)
+    if users.find(FIRST_ADMIN) is None:
+        password = password or secrets.token_urlsafe(9)
+        users.add(name=FIRST_ADMIN, role=Role.ADMIN, password=password)
+    elif password and not users.check_password(name=FIRST_ADMIN, password=password):
+        users.set_password(name=FIRST_ADMIN, password=password)
+    return users.make_link(name=FIRST_ADMIN), password
+
+
+def _print_sign_in(console: Console, address: str, link: str, password: str | None, tokens_file: str) -> None:
+    """Say where the app is and how to sign in, so that nobody can miss it."""
+    known = f"the password  [bold]{escape(password)}[/bold]" if password else "the password of its first start"
+    for line in (
+        "",
+        "  Open this link to be signed in; it works once:",
+        f"  [bold]{address}/sign-in/link/{link}[/bold]",
+        "",
+        f"  Or sign in at {address}/ as  [bold]{FIRST_ADMIN}[/bold]  with {known}",
+        "",
+        f"The REST API takes a token: chm tokens --file '{escape(tokens_file)}' create NAME --scope write",
+        "Ctrl-C stops everything.",
+    ):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _check_data_dir(data_dir: Path) -> None:

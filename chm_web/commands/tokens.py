@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,25 +9,17 @@ import click
 
 from chm_web.access.permissions import Scope
 from chm_web.access.tokens import TokenFile
-from chm_web.services.exceptions import ServiceError
+from chm_web.commands.credentials import credentials_file, explained
+from chm_web.config import Config
 
 _SCOPES_SAID = "read: see everything; write: everything; ingest: only report runs."
 
 
 @click.group()
-@click.option(
-    "--file",
-    "path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The tokens' file (default: that of CHM_TOKENS_FILE).",
-)
+@credentials_file("CHM_TOKENS_FILE", Config.tokens_file)
 @click.pass_context
-def tokens(context: click.Context, path: Path | None) -> None:
+def tokens(context: click.Context, path: Path) -> None:
     """API tokens: make, list and revoke them. A running app heeds every change at once."""
-    value = os.environ.get("CHM_TOKENS_FILE", "").strip()
-    path = path or (Path(value).expanduser() if value else None)
-    if path is None:
-        raise click.UsageError("Set CHM_TOKENS_FILE, as the app has it, or name the file with --file.")
     context.obj = TokenFile(path)
 
 
@@ -37,13 +28,11 @@ def tokens(context: click.Context, path: Path | None) -> None:
 @click.option("--scope", type=click.Choice([scope.value for scope in Scope]), required=True, help=_SCOPES_SAID)
 @click.option("--days", type=click.IntRange(1, 3650), help="It expires after so many days (default: never).")
 @click.pass_obj
+@explained
 def create(file: TokenFile, name: str, scope: str, days: int | None) -> None:
     """Make a token called NAME and print it, alone, on standard output. It cannot be shown again."""
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
-    try:
-        secret = file.create(name=name, scope=Scope(scope), expires_at=expires_at)
-    except ServiceError as err:
-        raise click.ClickException(_said(err)) from err
+    secret = file.create(name=name, scope=Scope(scope), expires_at=expires_at)
     until = f" until {expires_at:%Y-%m-%d}" if expires_at else ""
     click.echo(
         f"Token {name}, scope {scope}, valid{until or ' until it is revoked'}. Keep it: only its hash is", err=True
@@ -54,12 +43,10 @@ def create(file: TokenFile, name: str, scope: str, days: int | None) -> None:
 
 @tokens.command(name="list")
 @click.pass_obj
+@explained
 def list_(file: TokenFile) -> None:
     """List the tokens: name, scope, when made, until when valid."""
-    try:
-        found = file.list()
-    except ServiceError as err:
-        raise click.ClickException(_said(err)) from err
+    found = file.list()
     if not found:
         click.echo("There are no tokens. Make one: chm tokens create NAME --scope read", err=True)
     now = datetime.now(UTC)
@@ -72,14 +59,8 @@ def list_(file: TokenFile) -> None:
 @tokens.command()
 @click.argument("name")
 @click.pass_obj
+@explained
 def revoke(file: TokenFile, name: str) -> None:
     """Revoke the token called NAME: it opens nothing any more."""
-    try:
-        file.revoke(name=name)
-    except ServiceError as err:
-        raise click.ClickException(_said(err)) from err
+    file.revoke(name=name)
     click.echo(f"Token {name} is revoked.", err=True)
-
-
-def _said(err: ServiceError) -> str:
-    return " ".join([err.message, *(detail.issue for detail in err.details)])

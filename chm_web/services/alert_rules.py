@@ -11,6 +11,7 @@ from sqlalchemy import delete, select
 
 from chm_web.extensions import db
 from chm_web.models import AlertRule, Channel, RuleType
+from chm_web.services.audit import all_of, log_change
 from chm_web.services.clients import get_client
 from chm_web.services.conflicts import commit_explained
 from chm_web.services.exceptions import FieldIssue, Invalid, NotFound
@@ -45,6 +46,7 @@ def create_alert_rule(
     threshold: int | None = None,
     window_minutes: int | None = None,
     is_enabled: bool = True,
+    updated_by: str | None = None,
 ) -> AlertRule:
     """Create an alert rule of a client, or of one pipeline (then ``client_id`` only says whose it is).
 
@@ -61,10 +63,12 @@ def create_alert_rule(
         channel=channel,
         destination=destination.strip(),
         is_enabled=is_enabled,
+        updated_by=updated_by,
     )
     _check(rule)
     db.session.add(rule)
     commit_explained()
+    log_change("create", rule, all_of(rule), updated_by)
     return rule
 
 
@@ -80,7 +84,9 @@ def get_alert_rule(*, rule_id: UUID) -> AlertRule:
     return rule
 
 
-def update_alert_rule(*, rule_id: UUID, changes: Mapping[str, Any], if_version: str | None = None) -> AlertRule:
+def update_alert_rule(
+    *, rule_id: UUID, changes: Mapping[str, Any], if_version: str | None = None, updated_by: str | None = None
+) -> AlertRule:
     """Change the fields named in ``changes``; the rule as a whole must be valid afterwards.
 
     Raises:
@@ -89,24 +95,28 @@ def update_alert_rule(*, rule_id: UUID, changes: Mapping[str, Any], if_version: 
         Invalid, Conflict: as for a new rule.
     """
     rule = get_alert_rule(rule_id=rule_id)
-    apply_changes(rule, changes, if_version)
+    changed = apply_changes(rule, changes, if_version=if_version, updated_by=updated_by)
     with db.session.no_autoflush:
         _check(rule)
     commit_explained()
+    log_change("update", rule, changed, updated_by)
     return rule
 
 
-def delete_alert_rule(*, rule_id: UUID) -> None:
+def delete_alert_rule(*, rule_id: UUID, updated_by: str | None = None) -> None:
     """Delete an alert rule.
 
     Raises:
         NotFound: there is no such rule.
     """
     # One statement: of two who delete a rule at once, the second is told that there is none.
-    found = db.session.scalar(delete(AlertRule).where(AlertRule.id == rule_id).returning(AlertRule.id))
-    db.session.commit()
-    if found is None:
+    rule = db.session.scalar(delete(AlertRule).where(AlertRule.id == rule_id).returning(AlertRule))
+    if rule is None:
+        db.session.commit()
         raise _no_such_rule(rule_id)
+    deleted = all_of(rule, is_gone=True)
+    db.session.commit()
+    log_change("delete", rule, deleted, updated_by)
 
 
 def list_alert_rules(

@@ -10,22 +10,24 @@ from sqlalchemy import func, select
 
 from chm_web.extensions import db
 from chm_web.models import Client
+from chm_web.services.audit import all_of, log_change
 from chm_web.services.conflicts import commit_explained
 from chm_web.services.exceptions import NotFound
 from chm_web.services.paging import Page, keyset_page, search_pattern
 from chm_web.services.versions import apply_changes
 
 
-def create_client(*, name: str, is_active: bool = True) -> Client:
+def create_client(*, name: str, is_active: bool = True, updated_by: str | None = None) -> Client:
     """Create a client.
 
     Raises:
         Conflict: the name is taken (ignoring case).
         Invalid: the name is empty.
     """
-    client = Client(name=name.strip(), is_active=is_active)
+    client = Client(name=name.strip(), is_active=is_active, updated_by=updated_by)
     db.session.add(client)
     commit_explained()
+    log_change("create", client, all_of(client), updated_by)
     return client
 
 
@@ -41,8 +43,10 @@ def get_client(*, client_id: UUID) -> Client:
     return client
 
 
-def update_client(*, client_id: UUID, changes: Mapping[str, Any], if_version: str | None = None) -> Client:
-    """Change the fields named in ``changes``: name, is_active.
+def update_client(
+    *, client_id: UUID, changes: Mapping[str, Any], if_version: str | None = None, updated_by: str | None = None
+) -> Client:
+    """Change the fields named in ``changes``: name, is_active. ``updated_by``: who does it, here and everywhere.
 
     Raises:
         NotFound: there is no such client.
@@ -51,18 +55,19 @@ def update_client(*, client_id: UUID, changes: Mapping[str, Any], if_version: st
         Invalid: the name is empty.
     """
     client = get_client(client_id=client_id)
-    apply_changes(client, changes, if_version)
+    changed = apply_changes(client, changes, if_version=if_version, updated_by=updated_by)
     commit_explained()
+    log_change("update", client, changed, updated_by)
     return client
 
 
-def disable_client(*, client_id: UUID) -> None:
+def disable_client(*, client_id: UUID, updated_by: str | None = None) -> None:
     """Leave a client and its pipelines out of the active views; its history stays. Doing it twice is fine.
 
     Raises:
         NotFound: there is no such client.
     """
-    update_client(client_id=client_id, changes={"is_active": False})
+    update_client(client_id=client_id, changes={"is_active": False}, updated_by=updated_by)
 
 
 def list_clients(

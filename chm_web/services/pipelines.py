@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ARRAY, Select, Text, any_, func, literal, select
 
 from chm_web.extensions import db
 from chm_web.models import Client, Environment, Pipeline, PipelineType, Platform
+from chm_web.services.audit import all_of, log_change
 from chm_web.services.clients import get_client
 from chm_web.services.conflicts import commit_explained
 from chm_web.services.exceptions import NotFound
 from chm_web.services.paging import Page, keyset_page, search_pattern
+from chm_web.services.run_values import UNSTORABLE
 from chm_web.services.versions import apply_changes
 
 
@@ -29,6 +31,7 @@ def create_pipeline(
     environment: Environment = Environment.PROD,
     is_active: bool = True,
     expected_every_minutes: int | None = None,
+    updated_by: str | None = None,
 ) -> Pipeline:
     """Create a pipeline of a client.
 
@@ -42,6 +45,7 @@ def create_pipeline(
         environment: where it is deployed.
         is_active: whether it counts in the active views.
         expected_every_minutes: how often a success is expected; makes "late" derivable.
+        updated_by: who creates it.
 
     Raises:
         NotFound: there is no such client.
@@ -59,9 +63,11 @@ def create_pipeline(
         environment=environment,
         is_active=is_active,
         expected_every_minutes=expected_every_minutes,
+        updated_by=updated_by,
     )
     db.session.add(pipeline)
     commit_explained()
+    log_change("create", pipeline, all_of(pipeline), updated_by)
     return pipeline
 
 
@@ -77,7 +83,9 @@ def get_pipeline(*, pipeline_id: UUID) -> Pipeline:
     return pipeline
 
 
-def update_pipeline(*, pipeline_id: UUID, changes: Mapping[str, Any], if_version: str | None = None) -> Pipeline:
+def update_pipeline(
+    *, pipeline_id: UUID, changes: Mapping[str, Any], if_version: str | None = None, updated_by: str | None = None
+) -> Pipeline:
     """Change the fields named in ``changes``: any of a new pipeline's but the client.
 
     Raises:
@@ -87,18 +95,19 @@ def update_pipeline(*, pipeline_id: UUID, changes: Mapping[str, Any], if_version
         Invalid: a value breaks a rule of the data model.
     """
     pipeline = get_pipeline(pipeline_id=pipeline_id)
-    apply_changes(pipeline, changes, if_version)
+    changed = apply_changes(pipeline, changes, if_version=if_version, updated_by=updated_by)
     commit_explained()
+    log_change("update", pipeline, changed, updated_by)
     return pipeline
 
 
-def disable_pipeline(*, pipeline_id: UUID) -> None:
+def disable_pipeline(*, pipeline_id: UUID, updated_by: str | None = None) -> None:
     """Leave a pipeline out of the active views and of ingestion; its history stays. Doing it twice is fine.
 
     Raises:
         NotFound: there is no such pipeline.
     """
-    update_pipeline(pipeline_id=pipeline_id, changes={"is_active": False})
+    update_pipeline(pipeline_id=pipeline_id, changes={"is_active": False}, updated_by=updated_by)
 
 
 def list_client_pipelines(
@@ -210,3 +219,33 @@ def list_ingest_targets(
     # The caller reads a platform for minutes after this: no transaction may stay open meanwhile.
     db.session.commit()
     return targets
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPipeline:
+    """A pipeline as whoever reports its runs knows it."""
+
+    id: UUID
+    external_id: str
+    platform: Platform
+
+
+def find_by_external_ids(*, external_ids: Collection[str]) -> dict[str, list[KnownPipeline]]:
+    """Find the active pipelines of active clients that have one of these external ids, on any platform.
+
+    Several may have the same one: of different clients, or on different platforms. An id that none has is left out.
+    """
+    # No pipeline's id holds these, and psycopg would refuse to ask for them.
+    storable = [external_id for external_id in external_ids if not UNSTORABLE.search(external_id)]
+    query = (
+        select(Pipeline.id, Pipeline.external_id, Pipeline.platform)
+        .join(Client, Client.id == Pipeline.client_id)
+        .where(Pipeline.is_active, Client.is_active, Pipeline.external_id == any_(literal(storable, ARRAY(Text))))
+        .order_by(Pipeline.id)
+    )
+    found: dict[str, list[KnownPipeline]] = {}
+    for row in db.session.execute(query):
+        found.setdefault(row.external_id, []).append(KnownPipeline(row.id, row.external_id, row.platform))
+    # What follows may wait for other servers: no transaction may stay open meanwhile.
+    db.session.commit()
+    return found

@@ -71,6 +71,8 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\bAIza[A-Za-z0-9_-]{30,}"), REDACTED),
     # Tokens of our own API (chm_web.access.tokens).
     (re.compile(r"\bchm_[A-Za-z0-9_-]{40,}"), REDACTED),
+    # Addresses to send messages to: whoever has one may post (Slack's, and those made like them).
+    (re.compile(r"(https?://hooks\.[^\s/?#]{1,256})/[^\s\"'<>]+", re.IGNORECASE), rf"\1/{REDACTED}"),
     (re.compile(r"([?&;]sig=)[^&\s\"']+", re.IGNORECASE), rf"\1{REDACTED}"),
     (re.compile(_NAMED_IN_TEXT, re.IGNORECASE), rf"\g<name>{REDACTED}"),
 )
@@ -89,6 +91,7 @@ _SUSPECT_WORDS = (
         "github_pat_",
         "glpat-",
         "chm_",
+        "://hooks.",
         "xox",
         "sk-",
         "sk_",

@@ -15,6 +15,7 @@ from chm_web.extensions import db
 from chm_web.models import Pipeline, Platform, Run, RunStatus
 from chm_web.queries import run_upsert
 from chm_web.queries import runs as queries
+from chm_web.services.audit import all_of, log_change, log_report
 from chm_web.services.clients import get_client
 from chm_web.services.exceptions import Conflict, FieldIssue, Invalid, NotFound
 from chm_web.services.paging import Page, decode_cursor, encode_cursor
@@ -91,7 +92,9 @@ def record_runs(*, records: Iterable[RunRecord], updated_by: str | None = None) 
         Unavailable: the database does not answer; nothing of the batch is written.
         NotWritable: the database answers, but cannot write.
     """
-    return write_records(records, run_upsert.UPSERT, updated_by)
+    result = write_records(records, run_upsert.UPSERT, updated_by)
+    _log_report(result, updated_by)
+    return result
 
 
 def create_run(*, record: RunRecord, updated_by: str | None = None) -> Run:
@@ -105,7 +108,9 @@ def create_run(*, record: RunRecord, updated_by: str | None = None) -> Run:
     if not _write_one(record, run_upsert.INSERT_NEW, updated_by):
         issue = "This pipeline has a run with this external id already."
         raise Conflict(issue, (FieldIssue("external_run_id", issue),))
-    return _get_by_external_id(record.pipeline_id, record.external_run_id)
+    run = _get_by_external_id(record.pipeline_id, record.external_run_id)
+    log_change("create", run, all_of(run), updated_by)
+    return run
 
 
 def report_run(*, record: RunRecord, updated_by: str | None = None) -> tuple[Run, bool]:
@@ -363,7 +368,15 @@ def _write_one(record: RunRecord, statement: str, updated_by: str | None) -> boo
     if result.rejected:
         rejection = result.rejected[0]
         raise Invalid(rejection.reason, (FieldIssue(rejection.field, rejection.issue),))
+    if statement is run_upsert.UPSERT:
+        _log_report(result, updated_by)
     return bool(result.created)
+
+
+def _log_report(result: RecordResult, updated_by: str | None) -> None:
+    # What the platforms' feeds say is no change by anybody; their jobs tell how much they took in.
+    if updated_by is not None and (result.created or result.updated):
+        log_report("report runs", {"created": result.created, "updated": result.updated}, updated_by)
 
 
 def _get_by_external_id(pipeline_id: UUID, external_run_id: str) -> Run:

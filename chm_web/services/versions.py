@@ -10,6 +10,7 @@ from sqlalchemy.exc import InvalidRequestError
 
 from chm_web.extensions import db
 from chm_web.models import AlertRule, Client, Pipeline, Run
+from chm_web.services.audit import Changes
 from chm_web.services.exceptions import NotFound, Stale
 
 Versioned = Client | Pipeline | Run | AlertRule
@@ -20,16 +21,26 @@ def version_of(thing: Versioned) -> str:
     return hashlib.sha256(f"{thing.id}{thing.updated_at}".encode()).hexdigest()[:32]
 
 
-def apply_changes(thing: Versioned, changes: Mapping[str, Any], if_version: str | None) -> None:
+def apply_changes(
+    thing: Versioned, changes: Mapping[str, Any], *, if_version: str | None, updated_by: str | None
+) -> Changes:
     """Set the fields named in ``changes`` on a row that is at ``if_version`` (None: any). Does not commit.
+
+    Returns:
+        What is different now. Where nothing is, the row stays as it is, and whose it was.
 
     Raises:
         NotFound: somebody else has deleted it.
         Stale: somebody else has changed it.
     """
     _check_version(thing, if_version)
-    for name, value in changes.items():
+    before = {name: getattr(thing, name) for name in changes}
+    different = {name: (before[name], value) for name, value in changes.items() if before[name] != value}
+    for name, (_, value) in different.items():
         setattr(thing, name, value)
+    if different:
+        thing.updated_by = updated_by
+    return different
 
 
 def _check_version(thing: Versioned, expected: str | None) -> None:

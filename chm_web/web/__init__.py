@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Flask
 
-from chm_web.web import clients, formats, headers, ingestion, overview, pipelines, probes, static_files
+from chm_web.access.guard import declare, may
+from chm_web.access.permissions import Permission
+from chm_web.access.sessions import signed_in
+from chm_web.services.exceptions import Unavailable
+from chm_web.web import account, clients, formats, headers, ingestion, overview, pipelines, probes, static_files
 
 
 def init_app(app: Flask) -> None:
@@ -15,5 +21,16 @@ def init_app(app: Flask) -> None:
     formats.init_app(app)
     static_files.init_app(app)
     headers.init_app(app)
-    for module in (overview, clients, pipelines, ingestion, probes):
+    app.context_processor(_who)
+    declare(app, "static", Permission.PUBLIC)
+    for module in (overview, clients, pipelines, ingestion, account, probes):
         app.register_blueprint(module.blueprint)
+
+
+def _who() -> dict[str, Any]:
+    """Tell every template who is signed in and what may be shown to them."""
+    try:
+        me = signed_in()
+    except Unavailable:  # told already, by the very page that is being made
+        me = None
+    return {"me": me, "may": may, "providers": []}

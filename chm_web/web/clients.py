@@ -6,42 +6,44 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, abort, render_template, request
+from flask import abort, render_template, request
 
+from chm_web.access.permissions import Permission
 from chm_web.ingestion.progress import SyncScope
 from chm_web.services import clients, health, runs
 from chm_web.services.health import Health
+from chm_web.web.blueprints import PageBlueprint
 from chm_web.web.panel import panel_for_scope
 
-blueprint = Blueprint("clients", __name__, url_prefix="/clients")
+blueprint = PageBlueprint("clients", __name__, url_prefix="/clients")
 
 WINDOWS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 WINDOW_WORDS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 CLIENTS_LIMIT = 1000
 
 
-@blueprint.get("")
+@blueprint.get("", allow=Permission.READ)
 def index() -> str:
-    """List all clients, those in most trouble first. Open until sign-in exists."""
+    """List all clients, those in most trouble first. For everyone who is signed in."""
     return render_template("clients/index.html", **_clients())
 
 
-@blueprint.get("/list")
+@blueprint.get("/list", allow=Permission.READ)
 def index_fragment() -> str:
-    """Show the list of clients alone, for its own refresh. Open until sign-in exists."""
+    """Show the list of clients alone, for its own refresh. For everyone who is signed in."""
     return render_template("clients/_list.html", **_clients())
 
 
-@blueprint.get("/<uuid:client_id>")
+@blueprint.get("/<uuid:client_id>", allow=Permission.READ)
 def show(client_id: UUID) -> str:
-    """Show one client: its health, its runs of a window by status, its pipelines. Open until sign-in exists."""
+    """Show one client: its health, its runs of a window by status, its pipelines. For everyone who is signed in."""
     panel = panel_for_scope(SyncScope(client_id=client_id))
     return render_template("clients/show.html", panel=panel, **_client(client_id))
 
 
-@blueprint.get("/<uuid:client_id>/health")
+@blueprint.get("/<uuid:client_id>/health", allow=Permission.READ)
 def fragment(client_id: UUID) -> str:
-    """Show one client's figures and pipelines alone, for the page's own refresh. Open until sign-in exists."""
+    """Show one client's figures and pipelines alone, for the page's own refresh. For everyone who is signed in."""
     return render_template("clients/_health.html", **_client(client_id))
 
 

@@ -5,27 +5,30 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, abort, make_response, redirect, render_template, request, url_for
+from flask import Response, abort, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from chm_web.access.guard import actor
+from chm_web.access.permissions import Permission
 from chm_web.ingestion import queue
 from chm_web.ingestion.progress import SyncScope
 from chm_web.services import clients, pipelines
 from chm_web.services.exceptions import Conflict, NotFound, Unavailable
+from chm_web.web.blueprints import PageBlueprint
 from chm_web.web.panel import IngestPanel, panel_for_job, panel_for_scope
 
-blueprint = Blueprint("ingestion", __name__, url_prefix="/ingestion")
+blueprint = PageBlueprint("ingestion", __name__, url_prefix="/ingestion")
 
 ENDED_EVENT = "chm:ingested"
 _GONE = "This ingestion is no longer known: ingestions are kept for 7 days."
 
 
-@blueprint.post("/sync")
+@blueprint.post("/sync", allow=Permission.OPERATE)
 def sync() -> BaseResponse:
-    """Start an ingestion, or join the one that runs, and lead to its progress. Open until sign-in exists."""
+    """Start an ingestion, or join the one that runs, and lead to its progress. For operators and admins."""
     scope = _scope(request.form)
     try:
-        job, _ = queue.request_sync(scope=scope)
+        job, _ = queue.request_sync(scope=scope, requested_by=actor().name)
     except (Conflict, Unavailable) as err:
         panel = IngestPanel(scope=scope, problem=err.message, refused=True)
         page = render_template("ingestion/refused.html", panel=panel, **_subject(scope))
@@ -33,24 +36,24 @@ def sync() -> BaseResponse:
     return redirect(url_for("ingestion.job", job_id=job.id), code=303)
 
 
-@blueprint.get("/panel")
+@blueprint.get("/panel", allow=Permission.READ)
 def panel() -> str:
-    """Show the "Ingest now" panel of a page alone, for its own refresh. Open until sign-in exists."""
+    """Show the "Ingest now" panel of a page alone, for its own refresh. For everyone who is signed in."""
     scope = _scope(request.args)
     return render_template("ingestion/_panel.html", panel=panel_for_scope(scope))
 
 
-@blueprint.get("/jobs/<job_id>")
+@blueprint.get("/jobs/<job_id>", allow=Permission.READ)
 def job(job_id: str) -> Response:
-    """Show one ingestion: its progress or its result, by source. Open until sign-in exists."""
+    """Show one ingestion: its progress or its result, by source. For everyone who is signed in."""
     found = queue.get_job(job_id=job_id)
     page = render_template("ingestion/job.html", job=found, panel=panel_for_job(found), **_subject(found.scope))
     return _tell_when_ended(make_response(page), ended=not found.state.is_live)
 
 
-@blueprint.get("/jobs/<job_id>/progress")
+@blueprint.get("/jobs/<job_id>/progress", allow=Permission.READ)
 def progress(job_id: str) -> Response:
-    """Show one ingestion's panel alone; it asks for itself again until the end. Open until sign-in exists."""
+    """Show one ingestion's panel alone; it asks for itself again until the end. For everyone who is signed in."""
     try:
         found = queue.get_job(job_id=job_id)
         shown, status = panel_for_job(found), 200

@@ -5,28 +5,30 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Blueprint, abort, render_template, request
+from flask import abort, render_template, request
 
+from chm_web.access.permissions import Permission
 from chm_web.ingestion.progress import SyncScope
 from chm_web.services import health
 from chm_web.services.health import Health, HealthTally, PipelineHealth
+from chm_web.web.blueprints import PageBlueprint
 from chm_web.web.panel import panel_for_scope
 
-blueprint = Blueprint("overview", __name__)
+blueprint = PageBlueprint("overview", __name__)
 
 LIST_LIMIT = 50
 FILTER_LIMIT = 200
 
 
-@blueprint.get("/")
+@blueprint.get("/", allow=Permission.READ)
 def index() -> str:
-    """Show what is failing and late right now, worst first. Open until sign-in exists."""
+    """Show what is failing and late right now, worst first. For everyone who is signed in."""
     return render_template("overview/index.html", panel=panel_for_scope(SyncScope()), **_health())
 
 
-@blueprint.get("/overview/health")
+@blueprint.get("/overview/health", allow=Permission.READ)
 def fragment() -> str:
-    """Show the first page's figures and lists alone, for its own refresh. Open until sign-in exists."""
+    """Show the first page's figures and lists alone, for its own refresh. For everyone who is signed in."""
     return render_template("overview/_health.html", **_health())
 
 

@@ -6,14 +6,16 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, abort, render_template, request
+from flask import abort, render_template, request
 
+from chm_web.access.permissions import Permission
 from chm_web.ingestion.progress import SyncScope
 from chm_web.models import RunStatus
 from chm_web.services import health, pipelines, runs
+from chm_web.web.blueprints import PageBlueprint
 from chm_web.web.panel import panel_for_scope
 
-blueprint = Blueprint("pipelines", __name__, url_prefix="/pipelines")
+blueprint = PageBlueprint("pipelines", __name__, url_prefix="/pipelines")
 
 RUNS_A_PAGE = 50
 STRIP_LENGTH = 50
@@ -26,17 +28,17 @@ STATUS_FILTERS = (
 )
 
 
-@blueprint.get("/<uuid:pipeline_id>")
+@blueprint.get("/<uuid:pipeline_id>", allow=Permission.READ)
 def show(pipeline_id: UUID) -> str:
-    """Show one pipeline: its health, its last error in full, its runs. Open until sign-in exists."""
+    """Show one pipeline: its health, its last error in full, its runs. For everyone who is signed in."""
     values = _pipeline(pipeline_id)
     scope = SyncScope(client_id=values["health"].client_id, pipeline_id=pipeline_id)
     return render_template("pipelines/show.html", panel=panel_for_scope(scope), **values)
 
 
-@blueprint.get("/<uuid:pipeline_id>/health")
+@blueprint.get("/<uuid:pipeline_id>/health", allow=Permission.READ)
 def fragment(pipeline_id: UUID) -> str:
-    """Show one pipeline's health and runs alone, for the page's own refresh. Open until sign-in exists."""
+    """Show one pipeline's health and runs alone, for the page's own refresh. For everyone who is signed in."""
     return render_template("pipelines/_health.html", **_pipeline(pipeline_id))
 
 

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Blueprint, Response, current_app, jsonify
+from flask import Response, current_app, jsonify
 from sqlalchemy.exc import SQLAlchemyError
 
+from chm_web.access.permissions import Permission
 from chm_web.ingestion import queue
 from chm_web.services import schema
 from chm_web.services.exceptions import ServiceError
+from chm_web.web.blueprints import PageBlueprint
 
-blueprint = Blueprint("probes", __name__)
+blueprint = PageBlueprint("probes", __name__)
 
 
-@blueprint.get("/healthz")
+@blueprint.get("/healthz", allow=Permission.PUBLIC)
 def healthz() -> Response:
     """Say that the process answers. Looks at nothing else: a restart would not mend a database. Open to anyone."""
     return jsonify(status="ok")
 
 
-@blueprint.get("/readyz")
+@blueprint.get("/readyz", allow=Permission.PUBLIC)
 def readyz() -> tuple[Response, int]:
     """Say whether everything that CHM needs is there: 200, or 503 with what is not. Open to anyone."""
     checks = {

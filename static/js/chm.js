@@ -38,11 +38,15 @@
     });
   }
 
-  function changeTheme() {
-    var next = THEMES[(THEMES.indexOf(window.chmTheme.choice()) + 1) % THEMES.length];
-    remember("chm-theme", next);
+  function setTheme(theme) {
+    remember("chm-theme", theme);
     window.chmTheme.apply();
     labelTheme();
+    showChoices();
+  }
+
+  function changeTheme() {
+    setTheme(THEMES[(THEMES.indexOf(window.chmTheme.choice()) + 1) % THEMES.length]);
   }
 
   // --- Time zone ---------------------------------------------------------------------------------------------
@@ -96,12 +100,37 @@
     });
   }
 
-  function changeZone() {
-    zone = zone === "utc" ? "local" : "utc";
+  function setZone(chosen) {
+    zone = chosen;
     remember("chm-zone", zone);
     labelZone();
     sayMoments(document);
+    showChoices();
   }
+
+  function changeZone() {
+    setZone(zone === "utc" ? "local" : "utc");
+  }
+
+  // --- The same choices as a form, on the profile --------------------------------------------------------------
+
+  function showChoices() {
+    var chosen = { theme: window.chmTheme.choice(), zone: zone };
+    document.querySelectorAll("[data-choices]").forEach(function (choices) {
+      choices.hidden = false; // they do nothing without this script
+      choices.querySelectorAll("input").forEach(function (input) {
+        input.checked = input.value === chosen[choices.dataset.choices];
+      });
+    });
+    document.querySelectorAll("[data-without-script]").forEach(function (text) { text.remove(); });
+  }
+
+  document.addEventListener("change", function (event) {
+    var choices = event.target.closest("[data-choices]");
+    if (!choices) return;
+    if (choices.dataset.choices === "theme") setTheme(event.target.value);
+    if (choices.dataset.choices === "zone") setZone(event.target.value);
+  });
 
   // --- The number failing, in the tab's title and icon ----------------------------------------------------------
 
@@ -155,6 +184,8 @@
 
   document.addEventListener("htmx:configRequest", function (event) {
     event.detail.headers["X-CSRFToken"] = document.querySelector('meta[name="csrf-token"]').content;
+    // A page that is merely open must not keep its session alive.
+    if (event.detail.verb === "get" && event.detail.elt.hasAttribute("data-polls")) event.detail.headers["X-CHM-Poll"] = "1";
   });
 
   document.addEventListener("htmx:beforeRequest", function (event) {
@@ -220,4 +251,5 @@
   labelZone();
   sayMoments(document);
   showFailing();
+  showChoices();
 })();

@@ -82,8 +82,8 @@ def test_expired_token_opens_nothing(app: Flask, tokens_file: Path) -> None:
     file.revoke(name="expired")
 
 
-def test_app_without_a_file_of_tokens_lets_nobody_in(config: Config, tokens: dict[Scope, str]) -> None:
-    app = create_app(dataclasses.replace(config, tokens_file=None))
+def test_app_without_a_file_of_tokens_lets_nobody_in(config: Config, tokens: dict[Scope, str], tmp_path: Path) -> None:
+    app = create_app(dataclasses.replace(config, tokens_file=tmp_path / "tokens.json"))
 
     assert refusal(client_with_token(app, tokens[Scope.WRITE]).get(f"{PREFIX}/clients")) == UNAUTHORIZED
 

@@ -86,8 +86,8 @@ def test_bad_input_is_told_in_words_and_makes_nothing(path: Path, arguments: tup
     assert not path.exists()
 
 
-def test_without_a_file_it_says_which_variable_to_set() -> None:
-    done = chm_tokens(None, "list")
+def test_file_may_be_named_on_the_command_line(path: Path) -> None:
+    done = chm_tokens(None, "--file", str(path), "create", "loader", "--scope", "read")
 
-    assert done.returncode == 2
-    assert "CHM_TOKENS_FILE" in done.stderr
+    assert done.returncode == 0
+    assert [token.name for token in TokenFile(path).list()] == ["loader"]

@@ -10,6 +10,8 @@ from flask import Flask
 
 from chm_web.config import Config
 from chm_web.ingestion import queue
+from chm_web.models import Pipeline, Platform
+from tests.factories import make_pipeline
 
 NOBODY_LISTENS = "127.0.0.1:9"
 
@@ -26,6 +28,12 @@ def without_redis(app: Flask) -> Iterator[None]:
     yield from _reconfigured(
         app, partner_api_base_url=f"http://{NOBODY_LISTENS}", redis_url=f"redis://{NOBODY_LISTENS}"
     )
+
+
+@pytest.fixture
+def orders(app: Flask) -> Pipeline:
+    """The pipeline that the events of ``tests.ingestion.lineage`` are of."""
+    return make_pipeline(external_id="vendor/nightly_orders", platform=Platform.CUSTOM)
 
 
 def _reconfigured(app: Flask, **values: object) -> Iterator[None]:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from flask.testing import FlaskClient
 
 from chm_web.ingestion import queue
 from chm_web.ingestion.progress import Counts, IngestionJob, JobState, RejectedRun, SourceProgress, SyncScope
@@ -297,10 +298,10 @@ def test_jobs_without_redis_are_unavailable(api: ApiClient, path: str) -> None:
 
 @pytest.mark.usefixtures("without_redis")
 @pytest.mark.parametrize("path", ["/", "/clients"])
-def test_pages_work_without_redis(api: ApiClient, path: str) -> None:
+def test_pages_work_without_redis(client: FlaskClient, path: str) -> None:
     make_client(name="Northwind")
 
-    assert api.client.get(path).status_code == 200
+    assert client.get(path).status_code == 200
 
 
 @pytest.mark.usefixtures("without_redis")

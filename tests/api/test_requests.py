@@ -9,9 +9,10 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from chm_web.access.permissions import Scope
 from chm_web.web.headers import SECURITY_HEADERS
 from tests.api.envelope import INVALID, NOT_FOUND, refusal
-from tests.http import PREFIX, ApiClient
+from tests.http import PREFIX, ApiClient, bearing
 
 REQUEST_ID = "X-Request-ID"
 
@@ -24,11 +25,12 @@ class Get(Protocol):
 
 
 @pytest.fixture
-def get(api: ApiClient) -> Get:
-    """Ask as somebody who may."""
+def get(client: FlaskClient, tokens: dict[Scope, str]) -> Get:
+    """Ask as somebody who may, on pages and in the API."""
+    bearing(client, tokens[Scope.READ])
 
     def ask(path: str, **headers: str) -> TestResponse:
-        return api.client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        return client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
     return ask
 
@@ -122,7 +124,7 @@ def test_unknown_path_of_the_api_is_answered_by_host(get: Get, host: str) -> Non
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1", "127.0.0.1:65535"])
-@pytest.mark.parametrize("path", ["/", f"{PREFIX}/clients"])
+@pytest.mark.parametrize("path", ["/healthz", f"{PREFIX}/clients"])
 def test_loopback_names_pass_with_any_port(get: Get, path: str, host: str) -> None:
     assert get(path, Host=host).status_code == 200
 

@@ -6,13 +6,10 @@ import dataclasses
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from socketserver import BaseServer
 
 import pytest
 from flask import Flask
@@ -20,11 +17,13 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from werkzeug.serving import make_server
 
 from chm_web import create_app
+from chm_web.access.permissions import Role
 from chm_web.config import Config
 from chm_web.demo.fleet import CLIENTS
 from chm_web.demo.partner import PartnerServer
 from chm_web.models import Client, Environment, Pipeline, PipelineType, Platform, RunStatus
 from tests.factories import make_client, make_pipeline, make_run
+from tests.http import client_of, serving
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"
@@ -51,10 +50,19 @@ class Site:
     """A running app and what it shows."""
 
     url: str
+    app: Flask
     client: Client
     failing: Pipeline
     readable: Pipeline
     complaints: list[str] = field(default_factory=list)
+
+    def sign_in(self, context: BrowserContext, role: Role = Role.ADMIN) -> BrowserContext:
+        """Let a browser be one in which somebody is signed in."""
+        name = self.app.config["SESSION_COOKIE_NAME"]
+        cookie = client_of(self.app, role=role).get_cookie(name)
+        assert cookie is not None
+        context.add_cookies([{"name": name, "value": cookie.value, "url": self.url}])
+        return context
 
     @property
     def paths(self) -> dict[str, str]:
@@ -65,6 +73,8 @@ class Site:
             "clients": "/clients",
             "client": f"/clients/{self.client.id}",
             "pipeline": f"/pipelines/{self.failing.id}",
+            "profile": "/profile",
+            "sign-in": "/sign-in?next=/clients",
             "not found": "/no/such/page",
         }
 
@@ -84,7 +94,7 @@ def browser() -> Iterator[Browser]:
 def partner() -> Iterator[PartnerServer]:
     """The demo's partner."""
     server = PartnerServer(token=TOKEN)
-    with _serving(server):
+    with serving(server):
         yield server
 
 
@@ -97,8 +107,8 @@ def site(committed_app: Flask, config: Config, partner: PartnerServer) -> Iterat
     app = create_app(configured)
     client, failing, readable = _make_inventory()
     server = make_server("127.0.0.1", 0, app, threaded=True)
-    with _serving(server):
-        yield Site(f"http://127.0.0.1:{server.server_port}", client, failing, readable)
+    with serving(server):
+        yield Site(f"http://127.0.0.1:{server.server_port}", app, client, failing, readable)
 
 
 @pytest.fixture
@@ -119,10 +129,11 @@ def worker(config: Config, partner: PartnerServer) -> Iterator[None]:
 
 
 @pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A desktop browser with nothing stored."""
-    with _context(browser) as context:
-        yield context
+def context(browser: Browser, site: Site) -> Iterator[BrowserContext]:
+    """A desktop browser in which an admin is signed in."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    yield site.sign_in(context)
+    context.close()
 
 
 @pytest.fixture
@@ -137,23 +148,6 @@ def watched(page: Page, site: Site) -> Page:
     page.on("console", lambda message: site.complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: site.complaints.append(str(error)))
     return page
-
-
-@contextmanager
-def _context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    yield context
-    context.close()
-
-
-@contextmanager
-def _serving(server: BaseServer) -> Iterator[None]:
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield
-    server.shutdown()
-    thread.join(timeout=10)
-    server.server_close()
 
 
 def _make_inventory() -> tuple[Client, Pipeline, Pipeline]:

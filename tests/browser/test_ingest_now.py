@@ -49,7 +49,7 @@ def test_ended_ingestion_stops_asking(page: Page, site: Site) -> None:
 
 @pytest.mark.usefixtures("worker")
 def test_ingest_now_works_without_javascript(browser: Browser, site: Site) -> None:
-    context = browser.new_context(java_script_enabled=False)
+    context = site.sign_in(browser.new_context(java_script_enabled=False))
     page = context.new_page()
     page.goto(site.url)
 
@@ -78,10 +78,11 @@ def test_refusal_is_shown_in_place(page: Page, site: Site) -> None:
     expect(page.get_by_role("button", name="Try again")).to_be_visible()
 
 
-def test_lost_session_is_told_in_place(page: Page, site: Site) -> None:
-    page.goto(site.url)
+def test_lost_session_leads_to_sign_in_and_back(page: Page, site: Site) -> None:
+    page.goto(site.url + site.paths["pipeline"])
     page.context.clear_cookies()
 
     page.get_by_role("button", name="Ingest now").click()
 
-    expect(page.locator("#notice")).to_contain_text("Reload the page and try again")
+    expect(page.get_by_role("heading", name="Sign in to CHM")).to_be_visible()
+    assert page.locator("input[name=next]").get_attribute("value") == site.paths["pipeline"]

@@ -12,7 +12,7 @@ from tests.browser.conftest import ROOT, Site, watched
 pytestmark = pytest.mark.browser
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
-PAGES = ["overview", "healthy", "clients", "client", "pipeline", "not found"]
+PAGES = ["overview", "healthy", "clients", "client", "pipeline", "profile", "sign-in", "not found"]
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 
 
@@ -21,6 +21,8 @@ def open_page(browser: Browser, site: Site, name: str, size: str, theme: Any) ->
     width, height = SIZES[size]
     # The tests read the page from outside its policy; what the page itself does stays under it.
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
+    if name != "sign-in":
+        site.sign_in(context)
     page = watched(context.new_page(), site)
     page.goto(site.url + site.paths[name])
     return page
@@ -92,7 +94,7 @@ def test_theme_is_set_before_the_page_is_painted(page: Page, site: Site) -> None
 
 
 def test_times_turn_to_the_readers_zone(browser: Browser, site: Site) -> None:
-    context = browser.new_context(timezone_id="Asia/Kolkata")
+    context = site.sign_in(browser.new_context(timezone_id="Asia/Kolkata"))
     page = context.new_page()
     page.goto(site.url + site.paths["pipeline"])
     started = page.locator("time[data-moment=short]").first

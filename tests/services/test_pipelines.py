@@ -15,6 +15,7 @@ from chm_web.services.exceptions import Conflict, Invalid, NotFound, Stale
 from chm_web.services.pipelines import (
     create_pipeline,
     disable_pipeline,
+    find_by_external_ids,
     get_pipeline,
     list_client_pipelines,
     list_ingest_targets,
@@ -185,3 +186,48 @@ def test_changing_what_is_unknown_is_not_found(app: Flask) -> None:
         update_pipeline(pipeline_id=uuid4(), changes={})
     with pytest.raises(NotFound):
         disable_pipeline(pipeline_id=uuid4())
+
+
+# -- finding pipelines whose runs are reported --------------------------------------------------------------------
+
+
+def test_pipelines_are_found_by_external_id_across_clients_and_platforms(app: Flask) -> None:
+    first = make_pipeline(external_id="orders", platform=Platform.AIRFLOW)
+    second = make_pipeline(external_id="orders", platform=Platform.DBT)
+    other = make_pipeline(external_id="stock")
+
+    found = find_by_external_ids(external_ids={"orders", "stock", "nobodys"})
+
+    assert {name: [(each.id, each.platform) for each in of_name] for name, of_name in found.items()} == {
+        "orders": [(first.id, Platform.AIRFLOW), (second.id, Platform.DBT)],
+        "stock": [(other.id, other.platform)],
+    }
+
+
+def test_disabled_pipelines_and_those_of_disabled_clients_are_not_found(app: Flask) -> None:
+    make_pipeline(external_id="orders", is_active=False)
+    make_pipeline(make_client(is_active=False), external_id="orders")
+
+    assert find_by_external_ids(external_ids={"orders"}) == {}
+
+
+@pytest.mark.parametrize("external_id", ["", "\0", "\ud800", "x" * 100_000])
+def test_id_that_no_pipeline_can_have_is_not_found(app: Flask, external_id: str) -> None:
+    pipeline = make_pipeline(external_id="orders")
+
+    found = find_by_external_ids(external_ids={external_id, "orders"})
+
+    assert [each.id for each in found.pop("orders")] == [pipeline.id]
+    assert found == {}
+
+
+def test_any_number_of_pipelines_is_found_by_one_query(app: Flask, session: scoped_session[Session]) -> None:
+    client = make_client()
+    names = {make_pipeline(client).external_id for _ in range(20)}
+    asked: list[str] = []
+    sa.event.listen(session.get_bind(), "before_cursor_execute", lambda *args: asked.append(args[2]))
+
+    found = find_by_external_ids(external_ids={name for name in names if name})
+
+    assert set(found) == names
+    assert len([statement for statement in asked if statement.startswith("SELECT")]) == 1

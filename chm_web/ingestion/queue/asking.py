@@ -15,14 +15,17 @@ from chm_web.ingestion.queue.connection import KEEP, needs_redis, rq_queue, stat
 from chm_web.ingestion.queue.telling import Part, find_live_job, get_job, scope_key, scope_values
 from chm_web.ingestion.queue.work import PART_TIMEOUT, perform_part, targets_of
 from chm_web.ingestion.sources import SHARDS
+from chm_web.services.audit import log_report
 from chm_web.services.clients import get_client
 from chm_web.services.exceptions import Conflict, NotFound, Unavailable
 from chm_web.services.pipelines import get_pipeline
 
 
 @needs_redis
-def request_sync(*, scope: SyncScope) -> tuple[IngestionJob, bool]:
+def request_sync(*, scope: SyncScope, requested_by: str | None = None) -> tuple[IngestionJob, bool]:
     """Ask for an ingestion; a live job that covers the scope is given back instead of a second one.
+
+    ``requested_by``: who asks; None for the schedule.
 
     Returns:
         The job, and whether it is a new one.
@@ -42,9 +45,13 @@ def request_sync(*, scope: SyncScope) -> tuple[IngestionJob, bool]:
         # However often the button is pressed, and on however many machines: look and enqueue as one.
         with state().redis.lock("chm:lock:request", timeout=30, blocking_timeout=5):
             live = find_live_job(scope=scope)
-            return (live, False) if live is not None else (get_job(job_id=_enqueue(scope, plan)), True)
+            if live is not None:
+                return live, False
+            job = get_job(job_id=_enqueue(scope, plan))
     except LockError as err:
         raise Unavailable("Somebody else is asking for an ingestion just now. Try again in a moment.") from err
+    log_report("request ingestion", {"pipelines": job.pipelines_total}, requested_by)
+    return job, True
 
 
 def _checked(scope: SyncScope) -> SyncScope:

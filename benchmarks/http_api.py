@@ -1,0 +1,245 @@
+"""The REST API through gunicorn, as a service meets it: how long answers take, alone and eight at a time."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import random
+import statistics
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from time import perf_counter
+from urllib.parse import urlencode
+
+from benchmarks.environment import BENCH_MARK, Bench, BenchError
+from benchmarks.report import Line, Report, at_most
+from chm_web.access.permissions import Scope
+from chm_web.access.tokens import TokenFile
+from chm_web.commands.processes import Child
+from chm_web.config import ROOT
+
+WORKERS, THREADS = 2, 4
+BATCH = 500
+_API = "/api/v1"
+_TOKEN_NAME = "bench"  # noqa: S105 - a name
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The p95 in ms that the customer asked for, and ours at one and at eight requests at a time."""
+
+    customer: float | None
+    alone: float | None
+    eight: float | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kind of request. ``make`` gives method, path and body of the next one."""
+
+    name: str
+    make: Callable[[], tuple[str, str, bytes | None]]
+    targets: Targets
+
+
+def run(bench: Bench) -> Report:
+    """Measure every case at both concurrencies."""
+    requests = 40 if bench.quick else 400
+    lines: list[Line] = []
+    with ExitStack() as stack:
+        bench, token = _with_token(stack, bench)
+        port = stack.enter_context(_served(bench))
+        for case in _cases(bench):
+            for concurrency in (1, 8):
+                _ask(port, token, case, requests=2 * concurrency, concurrency=concurrency)  # warms up
+                times = _ask(port, token, case, requests=requests, concurrency=concurrency)
+                lines += _lines(case, concurrency, times)
+                bench.say(f"{case.name}, {concurrency} at a time: {_said(times)}")
+        _sweep(bench)
+    method = (
+        f"gunicorn with {WORKERS} workers of {THREADS} threads, {requests} requests a case by keep-alive connections "
+        "from one process on the same cores, each with a token and counted against a rate limit, another thing asked "
+        "for each time; p50 / p95 in ms, the body read."
+    )
+    return Report(title="HTTP", method=method, lines=lines)
+
+
+def _with_token(stack: ExitStack, bench: Bench) -> tuple[Bench, str]:
+    path = bench.data_dir / "tokens.json"
+    path.unlink(missing_ok=True)
+    token = TokenFile(path).create(name=_TOKEN_NAME, scope=Scope.WRITE)
+    stack.callback(path.unlink)
+    environ = bench.environ | {
+        "CHM_TOKENS_FILE": str(path),
+        "CHM_USERS_FILE": str(bench.data_dir / "users.json"),
+        # High enough never to be met, so that counting is part of what is measured.
+        "CHM_API_RATE_LIMIT_PER_MINUTE": "10000000",
+    }
+    return replace(bench, environ=environ), token
+
+
+@contextmanager
+def _served(bench: Bench) -> Iterator[int]:
+    """Run gunicorn on a free port of the loopback interface."""
+    port_file = bench.data_dir / "http.port"
+    port_file.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "benchmarks.gunicorn_on_a_free_port", str(port_file), str(WORKERS), str(THREADS)]
+    log = bench.data_dir / "logs" / "http.log"
+    web = Child("web", command, environ=bench.environ, log=log, cwd=ROOT)
+    try:
+        web.wait_until(port_file.exists, seconds=60)
+        yield int(port_file.read_text())
+    finally:
+        web.stop()
+
+
+def _cases(bench: Bench) -> list[Case]:
+    with bench.connect() as connection:
+        counted = connection.execute(
+            "SELECT client_id, count(*) FROM pipelines GROUP BY client_id ORDER BY count(*) DESC, client_id"
+        ).fetchall()
+        pipelines = [str(row[0]) for row in connection.execute("SELECT id FROM pipelines ORDER BY id").fetchall()]
+        latest = connection.execute("SELECT max(event_at) FROM runs").fetchone() or (None,)
+    now = latest[0] or datetime.now(UTC)
+    chance = random.Random(1)
+    cases = [
+        Case(
+            "latest run",
+            _each(lambda: f"/pipelines/{chance.choice(pipelines)}/runs/latest"),
+            Targets(250, 8, 40),
+        ),
+        Case(
+            "run list of 100",
+            _each(lambda: f"/pipelines/{chance.choice(pipelines)}/runs?limit=100"),
+            Targets(None, 25, 120),
+        ),
+        Case(
+            "failed in 24 h, 100 of all clients",
+            _each(lambda: _query("/runs", status="failed", since=now - timedelta(hours=24), limit=100)),
+            Targets(None, 25, 120),
+        ),
+    ]
+    for size, alone, eight in ((50, 12, 60), (500, 30, 150)):
+        clients = [str(client) for client, pipelines in counted if pipelines == size]
+        if not clients:
+            raise BenchError(f"No client has {size} pipelines. Seed the database with the usual 200 clients.")
+        for days, window in ((1, "24 h"), (7, "7 d"), (30, "30 d")):
+            since = now - timedelta(days=days)
+            cases.append(
+                Case(
+                    f"client summary, {size} pipelines, {window}",
+                    _each(_summaries(clients, since, now, chance)),
+                    # The targets are for seven days; a month is held to the same.
+                    Targets(500, alone, eight),
+                )
+            )
+    batches = _batches(pipelines, now, chance)
+    return [*cases, Case(f"POST /runs/batch, {BATCH} new runs", batches, Targets(None, None, None))]
+
+
+def _summaries(clients: Sequence[str], since: datetime, until: datetime, chance: random.Random) -> Callable[[], str]:
+    return lambda: _query(f"/clients/{chance.choice(clients)}/runs/summary", since=since, until=until)
+
+
+def _each(path: Callable[[], str]) -> Callable[[], tuple[str, str, None]]:
+    return lambda: ("GET", path(), None)
+
+
+def _query(path: str, **values: object) -> str:
+    said = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+    return f"{path}?{urlencode(said)}"
+
+
+def _batches(
+    pipelines: Sequence[str], now: datetime, chance: random.Random
+) -> Callable[[], tuple[str, str, bytes | None]]:
+    numbers = itertools.count(1)
+
+    def make() -> tuple[str, str, bytes]:
+        runs = []
+        for _ in range(BATCH):
+            started = now - timedelta(minutes=chance.randint(60, 3000))
+            runs.append(
+                {
+                    "pipeline_id": chance.choice(pipelines),
+                    "external_run_id": f"{BENCH_MARK}http-{next(numbers)}",
+                    "status": "success",
+                    "started_at": started.isoformat(),
+                    "finished_at": (started + timedelta(seconds=chance.randint(5, 3000))).isoformat(),
+                    "rows_processed": chance.randint(1, 10**6),
+                }
+            )
+        return "POST", "/runs/batch", json.dumps({"runs": runs}).encode()
+
+    return make
+
+
+def _ask(port: int, token: str, case: Case, *, requests: int, concurrency: int) -> list[float]:
+    """Send ``requests`` by ``concurrency`` connections at once; gives how long each took, in ms."""
+    # Made before the clock starts: the load must not compete with what it measures for longer than it has to.
+    waiting = [case.make() for _ in range(requests)]
+    times: list[float] = []
+    problems: list[str] = []
+    lock = threading.Lock()
+
+    def work() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        headers = {"Authorization": f"Bearer {token}"}
+        while True:
+            with lock:
+                if not waiting or problems:
+                    break
+                method, path, body = waiting.pop()
+            more = {"Content-Type": "application/json"} if body else {}
+            began = perf_counter()
+            connection.request(method, _API + path, body=body, headers=headers | more)
+            response = connection.getresponse()
+            answer = response.read()
+            took = (perf_counter() - began) * 1000
+            with lock:
+                times.append(took)
+                if response.status not in (200, 201, 404):
+                    problems.append(f"{method} {path} answered {response.status}: {answer[:200]!r}")
+        connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(concurrency)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if problems:
+        raise BenchError(problems[0])
+    return times
+
+
+def _lines(case: Case, concurrency: int, times: list[float]) -> list[Line]:
+    target = case.targets.alone if concurrency == 1 else case.targets.eight
+    what = f"{case.name}, {concurrency} at a time"
+    lines = [Line(what=what, measured=_said(times))]
+    p95 = _percentile(times, 95)
+    if target is not None:
+        lines.append(at_most("— p95 against our target", p95, target, unit=" ms", digits=1))
+    if case.targets.customer is not None:
+        lines.append(
+            at_most("— p95 against what the customer asked for", p95, case.targets.customer, unit=" ms", digits=1)
+        )
+    return lines
+
+
+def _said(times: list[float]) -> str:
+    return f"{statistics.median(times):,.1f} / {_percentile(times, 95):,.1f} ms"
+
+
+def _percentile(times: list[float], percent: int) -> float:
+    return statistics.quantiles(times, n=100, method="inclusive")[percent - 1]
+
+
+def _sweep(bench: Bench) -> None:
+    with bench.connect() as connection:
+        connection.execute("DELETE FROM runs WHERE starts_with(external_run_id, %s)", (BENCH_MARK,))
+    bench.vacuum()

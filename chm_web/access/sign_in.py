@@ -1,0 +1,133 @@
+"""Signing in: by password, by a link that works once; limited by name and by address."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sys
+from urllib.parse import urlsplit
+
+from flask import Flask, current_app
+from limits import RateLimitItemPerMinute
+
+from chm_web.access import sessions
+from chm_web.access.limits import Counter
+from chm_web.access.origin import client_address
+from chm_web.access.sessions import Method, SignedIn
+from chm_web.access.users import User, UserFile
+from chm_web.config import Config
+
+log = logging.getLogger("chm.sign_in")
+
+FIRST_ADMIN = "admin"
+_EXTENSION = "chm_sign_in_counter"
+# Attempts within five minutes: of people who mistype, not of programs that guess.
+BY_NAME = RateLimitItemPerMinute(10, 5)
+BY_ADDRESS = RateLimitItemPerMinute(50, 5)
+
+
+class SignInRefused(Exception):
+    """Nobody is signed in. The message is for whoever tried, and the same whatever was wrong."""
+
+
+class TooManyAttempts(SignInRefused):
+    """Somebody tries too often. ``retry_after`` is in seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        minutes = max(1, round(retry_after / 60))
+        super().__init__(f"Too many attempts. Try again in {minutes} {'minute' if minutes == 1 else 'minutes'}.")
+        self.retry_after = retry_after
+
+
+def init_app(app: Flask) -> None:
+    """Prepare the counting of attempts."""
+    config: Config = app.config["CHM"]
+    app.extensions[_EXTENSION] = Counter(config.redis_url)
+
+
+def with_password(*, name: str, password: str) -> SignedIn:
+    """Sign a local user in.
+
+    Raises:
+        TooManyAttempts, SignInRefused: as ``check_password``.
+        Unavailable: the users' file cannot be read.
+    """
+    return _begin(check_password(name=name, password=password))
+
+
+def check_password(*, name: str, password: str) -> User:
+    """Give the local user whose name and password these are.
+
+    Raises:
+        TooManyAttempts: too many for this name or from this address, right or wrong.
+        SignInRefused: the name or the password is wrong.
+        Unavailable: the users' file cannot be read.
+    """
+    _count(name)
+    user = sessions.users().check_password(name=name, password=password)
+    if user is None:
+        log.warning("password refused", extra={"user": name[:100]})
+        raise SignInRefused("The name or the password is wrong.")
+    return user
+
+
+def with_link(secret: str) -> SignedIn:
+    """Sign in whomever a link is for; it works once.
+
+    Raises:
+        TooManyAttempts: too many from this address.
+        SignInRefused: the link was used, has ended, or never was one.
+        Unavailable, NotWritable: the users' file cannot be read or written.
+    """
+    _count(None)
+    user = sessions.users().use_link(secret)
+    if user is None:
+        log.warning("sign-in link refused")
+        raise SignInRefused(
+            "This link has been used or has expired. Sign in with your password, or ask for a new link."
+        )
+    return _begin(user)
+
+
+def own_page(target: str | None) -> str | None:
+    """Give ``target`` if it is the path of a page of ours, None for anything else: no sign-in leads elsewhere."""
+    if not target or not target.startswith("/") or target.startswith(("//", "/api/", "/static/", "/sign-")):
+        return None
+    if "\\" in target or any(ord(character) < 0x20 or ord(character) == 0x7F for character in target):
+        return None
+    parts = urlsplit(target)
+    return target if not parts.scheme and not parts.netloc else None
+
+
+def prepare_first_start(config: Config) -> None:
+    """Make the first admin of a deployment in which nobody could sign in, and say the password on standard error.
+
+    Raises:
+        NotWritable, Unavailable: the users' file cannot be written or read.
+    """
+    password = secrets.token_urlsafe(15)
+    if UserFile(config.users_file).add_first(name=FIRST_ADMIN, password=password):
+        # Not by the log, which is kept and shipped elsewhere.
+        sys.stderr.write(
+            f"\nCHM's first start: sign in as {FIRST_ADMIN} with the password {password}\n"
+            f"It is not shown again. Change it on the profile page. Users are kept in {config.users_file}\n\n"
+        )
+        sys.stderr.flush()
+
+
+def _begin(user: User) -> SignedIn:
+    assert user.role is not None  # noqa: S101 - only local users are found by password or link
+    signed_in = SignedIn(user.name, user.role, Method.LOCAL)
+    sessions.sign_in(signed_in)
+    log.info("signed in", extra={"user": user.name, "role": user.role.value})
+    return signed_in
+
+
+def _count(name: str | None) -> None:
+    counter: Counter = current_app.extensions[_EXTENSION]
+    waits = [counter.hit(BY_ADDRESS, "sign-in address", client_address())]
+    if name is not None:
+        waits.append(counter.hit(BY_NAME, "sign-in name", name.lower()[:100]))
+    wait = max((wait for wait in waits if wait is not None), default=None)
+    if wait is not None:
+        raise TooManyAttempts(wait)

@@ -1,0 +1,52 @@
+"""The record of who changed what: a structured line of the log for every change that was committed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from chm_web.models import AlertRule, Client, Pipeline, Run
+from chm_web.services.redaction import redact_value
+
+log = logging.getLogger("chm.audit")
+
+Changes = Mapping[str, tuple[Any, Any]]
+"""Fields by name, each with its value before and after."""
+
+_NOT_TOLD = frozenset({"id", "created_at", "updated_at", "updated_by", "ingested_at", "event_at", "payload"})
+
+
+def log_change(action: str, thing: Client | Pipeline | AlertRule | Run, changes: Changes, by: str | None) -> None:
+    """Note that ``by`` did ``action`` (create, update, delete) to a row; nothing when nothing changed."""
+    if not changes:
+        return
+    log.info(
+        "%s %s",
+        action,
+        thing.__tablename__,
+        extra={
+            "action": action,
+            "table": thing.__tablename__,
+            "row": str(thing.id),
+            "by": by,
+            "changes": {name: [_told(name, value) for value in pair] for name, pair in changes.items()},
+        },
+    )
+
+
+def log_report(what: str, counts: Mapping[str, int], by: str | None) -> None:
+    """Note that ``by`` had something done to many rows at once: how many became of what."""
+    log.info("%s", what, extra={"action": what, "by": by, "counts": dict(counts)})
+
+
+def all_of(thing: Client | Pipeline | AlertRule | Run, *, is_gone: bool = False) -> Changes:
+    """Give a whole row as changes: of one that is new, or of one that is deleted."""
+    names = [column.key for column in thing.__table__.columns if column.key not in _NOT_TOLD]
+    values = {name: getattr(thing, name) for name in names}
+    return {name: (value, None) if is_gone else (None, value) for name, value in values.items() if value is not None}
+
+
+def _told(name: str, value: Any) -> Any:
+    plain = value if value is None or isinstance(value, bool | int | float) else str(value)
+    return redact_value(name, plain)

@@ -1,0 +1,123 @@
+"""The API behind the server that deployments run: ids of any characters there and back, bodies of any size."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import requests
+from flask import Flask
+
+from chm_web.access.permissions import Scope
+from chm_web.config import ROOT, Config
+from tests.factories import make_pipeline
+from tests.http import PREFIX
+from tests.ingestion.conftest import wait_until
+
+pytestmark = pytest.mark.slow
+
+IDS = [
+    "scheduled__2026-11-23T01:58:40.203141+00:00",
+    "nightly/2026-11-01",
+    "/leading",
+    "trailing/",
+    "a//b",
+    "100%",
+    "%2F",
+    "a%20b",
+    "two words",
+    "plus+plus",
+    "ümlaut 日本",
+    "a?b#c&d=e;f",
+    "latest",
+    ".hidden",
+    "back\\slash",
+    "'quoted\"",
+    "x" * 512,
+]
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service that uses the API over HTTP."""
+
+    address: str
+    token: str
+
+    def ask(self, method: str, path: str, json: object = None) -> requests.Response:
+        """Send a request; the path is sent as it is given."""
+        request = requests.Request(method, self.address, json=json, headers={"Authorization": f"Bearer {self.token}"})
+        prepared = request.prepare()
+        prepared.url = self.address + PREFIX + path
+        with requests.Session() as session:
+            return session.send(prepared, timeout=10)
+
+
+@pytest.fixture
+def service(committed_app: Flask, config: Config, tokens: dict[Scope, str], tmp_path: Path) -> Iterator[Service]:
+    """The app behind gunicorn."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    environ = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("CHM_")},
+        "CHM_DATABASE_URL": config.database_url,
+        "CHM_REDIS_URL": config.redis_url,
+        "CHM_SECRET_KEY": config.secret_key,
+        "CHM_USERS_FILE": str(tmp_path / "users.json"),
+        "CHM_TOKENS_FILE": str(config.tokens_file),
+    }
+    command = [sys.executable, "-m", "gunicorn", "wsgi:app", "--bind", f"127.0.0.1:{port}", "--threads", "2"]
+    log = tmp_path / "gunicorn.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT)
+    found = Service(f"http://127.0.0.1:{port}", tokens[Scope.WRITE])
+    try:
+        wait_until(lambda: _answers(found.address) or server.poll() is not None, seconds=60)
+        assert server.poll() is None, log.read_text()
+        yield found
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _answers(address: str) -> bool:
+    try:
+        return requests.get(f"{address}/healthz", timeout=2).ok
+    except requests.ConnectionError:
+        return False
+
+
+def test_ids_of_any_characters_come_back_unchanged(service: Service) -> None:
+    pipeline = make_pipeline()
+    base = f"/pipelines/{pipeline.id}/runs"
+    for external_id in IDS:
+        path = f"{base}/{quote(external_id, safe='')}"
+        put = service.ask("PUT", path, {"status": "success"})
+        assert (put.status_code, put.json()["external_run_id"]) == (201, external_id), external_id
+        assert service.ask("PUT", path, {"status": "success"}).status_code == 200, external_id
+        # One that is called latest is reached by its own id: the plain address means the latest run.
+        run_path = f"/runs/{put.json()['id']}"
+        assert service.ask("GET", run_path).json()["external_run_id"] == external_id
+        if external_id != "latest":
+            assert service.ask("GET", path).json()["id"] == put.json()["id"], external_id
+
+    listed = service.ask("GET", f"{base}?limit=1000").json()["items"]
+    assert sorted(run["external_run_id"] for run in listed) == sorted(IDS)
+
+
+def test_refusals_are_told_by_the_envelope(service: Service) -> None:
+    too_long = f"/pipelines/{make_pipeline().id}/runs/{'x' * 513}"
+
+    assert service.ask("GET", "/nothing").json()["error"]["code"] == "not_found"
+    assert service.ask("PUT", too_long, {"status": "success"}).json()["error"]["code"] == "validation_error"
+
+
+def test_first_start_behind_gunicorn_says_the_password_once(service: Service, tmp_path: Path) -> None:
+    assert (tmp_path / "gunicorn.log").read_text().count("sign in as admin with the password") == 1
