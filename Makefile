@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 STAMP := .venv/.installed
 LOCKS := requirements.txt requirements-dev.txt
-SOURCES := chm_web tests benchmarks wsgi.py worker.py migrations/env.py
+SOURCES := chm_web tests benchmarks dashboards wsgi.py worker.py migrations/env.py
 
 help:
 	@echo "make demo    the whole of CHM on this machine: databases, a partner, a worker, the web app"

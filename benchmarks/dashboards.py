@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.dashboard_queries import for_psycopg, load_queries, parameters_of
+from dashboards.queries import for_psycopg, load_queries, parameters_of
 from benchmarks.environment import Bench
 from benchmarks.report import Line, Report, at_most
 from chm_web.services.reader import grant_reader, revoke_reader

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from chm_web.config import ROOT
 
@@ -27,3 +28,12 @@ def parameters_of(query: str) -> set[str]:
 def for_psycopg(query: str) -> str:
     """Write the parameters as psycopg wants them."""
     return _PARAMETER.sub(r"%(\1)s", query.replace("%", "%%"))
+
+
+def fill_in(query: str, values: Mapping[str, str]) -> str:
+    """Put a tool's own variables in place of the parameters.
+
+    Raises:
+        KeyError: the query has a parameter that ``values`` does not name.
+    """
+    return _PARAMETER.sub(lambda found: values[found[1]], query)
