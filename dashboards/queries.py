@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from chm_web.config import ROOT
 
 CONTRACT = ROOT / "specs" / "001-chm-api-ingestion" / "contracts" / "dashboard-queries.sql"
+README = CONTRACT.with_name("dashboard-readme.md")
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 # Two colons are a cast, not a parameter.
@@ -37,3 +38,9 @@ def fill_in(query: str, values: Mapping[str, str]) -> str:
         KeyError: the query has a parameter that ``values`` does not name.
     """
     return _PARAMETER.sub(lambda found: values[found[1]], query)
+
+
+def columns_of(name: str) -> list[str]:
+    """Name the columns of a query, as the contract describes them."""
+    [row] = [line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith(f"| `{name}` |")]
+    return re.findall(r"`(\w+)`", row.split("|")[3])

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from flask import Flask
 
-from dashboards.queries import CONTRACT, for_psycopg, parameters_of
+from dashboards.queries import README, columns_of, for_psycopg, parameters_of
 from tests.factories import NOW
 from tests.reporting import scene
 from tests.reporting.asking import QUERIES, ask
@@ -241,12 +241,12 @@ def test_error_texts_are_of_what_failed_or_was_canceled(
 def test_the_readme_names_a_querys_parameters_and_columns(
     name: str, emptied_app: Flask, connect: Connect, trusted_role: str
 ) -> None:
-    readme = CONTRACT.with_name("dashboard-readme.md").read_text(encoding="utf-8")
+    readme = README.read_text(encoding="utf-8")
     [described] = [line for line in readme.splitlines() if line.startswith(f"| `{name}` |")]
-    _, _, parameters, columns, panel, _ = described.split("|")
+    _, _, parameters, _, panel, _ = described.split("|")
     query = QUERIES[name]
     cursor = connect(trusted_role, PASSWORD).execute(for_psycopg(query), dict.fromkeys(parameters_of(query)))
 
     assert set(parameters.replace("`", "").replace(",", " ").split()) == parameters_of(query)
-    assert columns.replace("`", "").replace(",", " ").split() == [column.name for column in cursor.description or ()]
+    assert columns_of(name) == [column.name for column in cursor.description or ()]
     assert panel.strip()
