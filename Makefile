@@ -12,12 +12,12 @@ LOCKS := requirements.txt requirements-dev.txt
 SOURCES := chm_web tests benchmarks dashboards wsgi.py worker.py migrations/env.py
 
 help:
-	@echo "make demo    the whole of CHM on this machine: databases, a partner, a worker, the web app"
-	@echo "make test    all tests"
-	@echo "make check   formatting, lint, types, architecture"
-	@echo "make bench   benchmarks, written to benchmarks/RESULTS.md"
+	@echo "make demo        the whole of CHM on this machine: databases, a partner, a worker, the web app"
+	@echo "make test        all tests"
+	@echo "make check       formatting, lint, types, architecture"
+	@echo "make bench       benchmarks, written to benchmarks/RESULTS.md"
 	@echo "make dashboards  Grafana's dashboards, written to docker/grafana"
-	@echo "make setup   .venv with everything (the others do it when needed)"
+	@echo "make setup       .venv with everything (the others do it when needed)"
 
 $(STAMP): $(LOCKS) pyproject.toml package-lock.json requirements-node.txt chm_web/assets.py
 	@test -n "$(PYTHON)" || { echo "CHM needs Python 3.11, 3.12 or 3.13; none is on PATH." >&2; exit 1; }

@@ -23,6 +23,8 @@ from dashboards.queries import columns_of
 
 # The narrowest bar: narrower ones would count single runs.
 NARROWEST = "1h"
+# At most so many of them: twelve hours each in thirty days.
+BARS = 60
 
 
 def number(
@@ -99,6 +101,7 @@ def over_time(
         .datasource(SOURCE)
         .with_target(SqlQuery(f"{sql}\nORDER BY 1", time_series=True))
         .interval(NARROWEST)
+        .max_data_points(BARS)
         .unit(unit)
         .min(0)
         .draw_style(GraphDrawStyle.BARS if bars else GraphDrawStyle.LINE)
