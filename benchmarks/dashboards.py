@@ -12,10 +12,10 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.dashboard_queries import for_psycopg, load_queries, parameters_of
 from benchmarks.environment import Bench
 from benchmarks.report import Line, Report, at_most
 from chm_web.services.reader import grant_reader, revoke_reader
+from dashboards.queries import for_psycopg, load_queries, parameters_of
 
 TARGET_MS = 250.0
 WINDOWS = {

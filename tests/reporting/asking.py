@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.dashboard_queries import for_psycopg, load_queries, parameters_of
+from dashboards.queries import for_psycopg, load_queries, parameters_of
 from tests.factories import NOW
 from tests.reporting.scene import ago
 

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
+
 from chm_web.extensions import db
 from chm_web.models import Pipeline, Platform, RunStatus
 from chm_web.services.runs import record_runs
@@ -94,4 +96,12 @@ def build() -> dict[str, UUID]:
         ids[name] = pipeline.id
         result = record_runs(records=[make_record(pipeline, **each) for each in runs])
         assert result.created == len(runs)
+    # As if each run had come in five minutes after its event.
+    db.session.execute(
+        sa.text(
+            "UPDATE runs SET created_at = t.at, ingested_at = t.at FROM "
+            "(SELECT id, event_at + interval '5 minutes' AS at FROM runs) t WHERE t.id = runs.id"
+        )
+    )
+    db.session.commit()
     return ids

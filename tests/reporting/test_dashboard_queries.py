@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import psycopg
 import pytest
 from flask import Flask
 
-from benchmarks.dashboard_queries import CONTRACT, for_psycopg, parameters_of
+from dashboards.queries import README, columns_of, for_psycopg, parameters_of
 from tests.factories import NOW
 from tests.reporting import scene
 from tests.reporting.asking import QUERIES, ask
@@ -18,6 +19,7 @@ from tests.reporting.conftest import PASSWORD, Connect
 from tests.reporting.scene import ago
 
 FIRST, SECOND = ago(24), ago(12)
+MINUTES = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,18 @@ CASES: dict[str, Case] = {
             *((1800, 3600, 0), (3600, 7200, 0), (7200, 14400, 0), (14400, 28800, 0), (28800, None, 0)),
         ]
     ),
+    "clients": Case([("Acme", True), ("Birch", True), ("Closed", False)]),
+    # Each run came in five minutes after its event, the last one after NOW.
+    "ingestion_now": Case([(1, 10, ago(1) + MINUTES, 3300)]),
+    "ingestion_over_time": Case([(FIRST, 2, 300, 300), (SECOND, 8, 300, 300)]),
+    "ingestion_by_platform": Case(
+        [
+            ("airflow", 5, ago(1) + MINUTES, 300, 300),
+            ("cron", 2, ago(10) + MINUTES, 300, 300),
+            ("dbt", 2, ago(2) + MINUTES, 300, 300),
+            ("vendor_api", 1, ago(20) + MINUTES, 300, 300),
+        ]
+    ),
 }
 
 # The same, of one client alone.
@@ -146,6 +160,8 @@ OF_BIRCH: dict[str, list[tuple[Any, ...]]] = {
     "duration_histogram": [(lower, upper, int(lower == 60)) for lower, upper, _ in CASES["duration_histogram"].rows],
     "latest_status_by_pipeline": [("exports",), ("loads",), ("nothing",), ("retired",)],
     "success_rate_by_pipeline": [("retired", "airflow", 0, 0, 1, 1), ("exports",), ("loads",)],
+    "ingestion_over_time": [(FIRST, 1, 300, 300), (SECOND, 2, 300, 300)],
+    "ingestion_by_platform": [("airflow", 2, ago(1) + MINUTES, 300, 300), ("cron", 1, ago(24) + MINUTES, 300, 300)],
     "duration_percentiles_by_pipeline": [("exports", "cron", 60, 60, 60, 60, 1)],
 }
 
@@ -225,12 +241,12 @@ def test_error_texts_are_of_what_failed_or_was_canceled(
 def test_the_readme_names_a_querys_parameters_and_columns(
     name: str, emptied_app: Flask, connect: Connect, trusted_role: str
 ) -> None:
-    readme = CONTRACT.with_name("dashboard-readme.md").read_text(encoding="utf-8")
+    readme = README.read_text(encoding="utf-8")
     [described] = [line for line in readme.splitlines() if line.startswith(f"| `{name}` |")]
-    _, _, parameters, columns, panel, _ = described.split("|")
+    _, _, parameters, _, panel, _ = described.split("|")
     query = QUERIES[name]
     cursor = connect(trusted_role, PASSWORD).execute(for_psycopg(query), dict.fromkeys(parameters_of(query)))
 
     assert set(parameters.replace("`", "").replace(",", " ").split()) == parameters_of(query)
-    assert columns.replace("`", "").replace(",", " ").split() == [column.name for column in cursor.description or ()]
+    assert columns_of(name) == [column.name for column in cursor.description or ()]
     assert panel.strip()

@@ -163,3 +163,41 @@ FROM reporting.duration_histogram(
     CAST(:since AS timestamptz), CAST(:until AS timestamptz), CAST(:client_id AS uuid)
 )
 ORDER BY lower_seconds;
+
+-- name: clients
+SELECT client_name, is_active, client_id
+FROM reporting.clients
+ORDER BY lower(client_name);
+
+-- name: ingestion_now
+SELECT count(*) FILTER (WHERE ingested_at > CAST(:at AS timestamptz) - interval '1 hour') AS runs_1h,
+    count(*) FILTER (WHERE ingested_at > CAST(:at AS timestamptz) - interval '24 hours') AS runs_24h,
+    max(ingested_at) AS last_ingested_at,
+    CAST(extract(epoch FROM CAST(:at AS timestamptz) - max(ingested_at)) AS double precision) AS age_seconds
+FROM reporting.runs
+WHERE event_at >= CAST(:at AS timestamptz) - interval '7 days' AND ingested_at <= CAST(:at AS timestamptz);
+
+-- name: ingestion_over_time
+SELECT date_bin(CAST(:bucket AS interval), r.event_at, timestamptz '2001-01-01 00:00+00') AS bucket_start,
+    count(*) AS runs,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY delay.seconds) AS p50_delay_seconds,
+    percentile_cont(0.95) WITHIN GROUP (ORDER BY delay.seconds) AS p95_delay_seconds
+FROM reporting.runs r
+JOIN reporting.pipelines p ON p.pipeline_id = r.pipeline_id
+CROSS JOIN LATERAL (SELECT extract(epoch FROM r.created_at - r.event_at) AS seconds) delay
+WHERE r.event_at >= CAST(:since AS timestamptz) AND r.event_at < CAST(:until AS timestamptz)
+    AND (CAST(:client_id AS uuid) IS NULL OR p.client_id = CAST(:client_id AS uuid))
+GROUP BY 1
+ORDER BY bucket_start;
+
+-- name: ingestion_by_platform
+SELECT p.platform, count(*) AS runs, max(r.ingested_at) AS last_ingested_at,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY delay.seconds) AS p50_delay_seconds,
+    percentile_cont(0.95) WITHIN GROUP (ORDER BY delay.seconds) AS p95_delay_seconds
+FROM reporting.runs r
+JOIN reporting.pipelines p ON p.pipeline_id = r.pipeline_id
+CROSS JOIN LATERAL (SELECT extract(epoch FROM r.created_at - r.event_at) AS seconds) delay
+WHERE r.event_at >= CAST(:since AS timestamptz) AND r.event_at < CAST(:until AS timestamptz)
+    AND (CAST(:client_id AS uuid) IS NULL OR p.client_id = CAST(:client_id AS uuid))
+GROUP BY p.platform
+ORDER BY p.platform;

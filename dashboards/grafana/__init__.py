@@ -1,0 +1,1 @@
+"""Grafana's dashboards and sample alert rules, built with its SDK and kept under ``docker/grafana``."""

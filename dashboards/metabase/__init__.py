@@ -1,0 +1,1 @@
+"""Metabase's connection, questions and dashboard, set up through its HTTP API."""
