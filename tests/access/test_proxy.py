@@ -183,7 +183,7 @@ def test_form_takes_the_csrf_token(app: Flask, config: Config) -> None:
     assert client.post("/ingestion/sync", data={"csrf_token": token}).status_code != 400
 
 
-def test_api_takes_the_csrf_token_and_signs_with_the_name(app: Flask, config: Config) -> None:
+def test_api_takes_the_csrf_token_and_signs_with_the_name(committed_app: Flask, config: Config) -> None:
     client = through(app_behind_proxy(config, role="admin"), X_Forwarded_User="mira")
     token = token_of(client.get("/"))
     assert client.post(f"{PREFIX}/clients", json={"name": "a"}).status_code == 400
