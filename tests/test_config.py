@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import unquote
@@ -359,3 +361,18 @@ def test_every_password_counts_as_a_secret() -> None:
         }
     )
     assert {KEY, "the-token", "in query", "p@ss word", "p%40ss%20word"} <= set(config.secrets())
+
+
+# -- the example --------------------------------------------------------------------------------------------------
+
+
+def test_example_says_the_same_to_a_shell_as_to_whoever_reads_it() -> None:
+    lines = [line.lstrip("#") for line in (ROOT / ".env.example").read_text().splitlines() if re.match("#?CHM_", line)]
+    names = [line.partition("=")[0] for line in lines]
+    script = "\n".join([*lines, *(f'printf "%s\\0" "${name}"' for name in names)])
+
+    done = subprocess.run(["/bin/sh", "-euc", script], capture_output=True, text=True, check=True, env={})
+
+    meant = [line.partition("=")[2].strip('"') for line in lines]
+    assert done.stderr == ""
+    assert done.stdout.split("\0")[:-1] == meant

@@ -67,7 +67,9 @@ class CredentialsFile(Generic[E]):
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.with_name(f"{self.path.name}.lock").open("a") as lock:
+            lock_path = self.path.with_name(f"{self.path.name}.lock")
+            with lock_path.open("a") as lock:
+                self._give_to_owner(lock_path)
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 entries = dict(self.entries())
                 yield entries
@@ -88,12 +90,12 @@ class CredentialsFile(Generic[E]):
             json.dump(content, file, indent=1, ensure_ascii=False)
             file.flush()
             os.fsync(file.fileno())
-        self._keep_owner(unfinished)
+        self._give_to_owner(unfinished)
         unfinished.replace(self.path)
 
-    def _keep_owner(self, unfinished: Path) -> None:
-        """Let root change the file of a service without taking it away from that service."""
-        if os.geteuid() == 0 and self.path.exists():
-            status = self.path.stat()
-            os.chown(unfinished, status.st_uid, status.st_gid)
-            unfinished.chmod(status.st_mode & 0o660)
+    def _give_to_owner(self, made: Path) -> None:
+        """Let root work on the file of a service without taking anything away from that service."""
+        if os.geteuid() == 0:
+            like = self.path if self.path.exists() else self.path.parent
+            status = like.stat()
+            os.chown(made, status.st_uid, status.st_gid)

@@ -170,17 +170,25 @@ def _to_sign_in() -> Response:
     """Send a browser to sign in and then back to the page that it is on."""
     if "HX-Request" in request.headers:
         # A part of a page cannot be a sign-in page: the whole page goes there, and comes back.
-        page = urlsplit(request.headers.get("HX-Current-URL", ""))
-        target = f"{page.path}?{page.query}" if page.query else page.path
+        target = _path_of(request.headers.get("HX-Current-URL", ""))
         return Response(status=401, headers={"HX-Redirect": url_for(SIGN_IN, next=target or None)})
     # Only a page can be come back to, not what a form was sent to.
     target = request.full_path.removesuffix("?") if request.method == "GET" else ""
     return redirect(url_for(SIGN_IN, next=(target.removeprefix("/") and target) or None), code=303)
 
 
+def _path_of(url: str) -> str:
+    try:
+        page = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{page.path}?{page.query}" if page.query else page.path
+
+
 def _person() -> Actor | None:
     user = signed_in()
-    return Actor(user.name, ROLES[user.role]) if user else None
+    # Somebody of the provider's or the proxy's may be called like a local user, and is another.
+    return Actor(user.kept_as, ROLES[user.role]) if user else None
 
 
 def _service() -> Actor:

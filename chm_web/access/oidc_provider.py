@@ -130,12 +130,14 @@ class Provider:
         return dict(claims)
 
     def _decode(self, id_token: str) -> jwt.Token:
-        if self._keys is None:
+        # Taken once: another thread may forget them meanwhile, to have them read anew.
+        keys = self._keys
+        if keys is None:
             with self._session() as http:
-                keys: Any = _json(http.get(self._discover()["jwks_uri"], withhold_token=True))
-            self._keys = KeySet.import_key_set(keys)
+                told: Any = _json(http.get(self._discover()["jwks_uri"], withhold_token=True))
+            keys = self._keys = KeySet.import_key_set(told)
         registry = JWSRegistry(algorithms=_ALGORITHMS, strict_check_header=False)
-        return jwt.decode(id_token, self._keys, registry=registry)
+        return jwt.decode(id_token, keys, registry=registry)
 
     def _discover(self) -> dict[str, Any]:
         if time.monotonic() >= self._kept_until:

@@ -23,6 +23,9 @@ from chm_web.config import Config
 log = logging.getLogger("chm.sign_in")
 
 FIRST_ADMIN = "admin"
+API_DOCS = "/api/v1/docs"
+"""The one page among what is there for programs."""
+
 _EXTENSION = "chm_sign_in_counter"
 # Attempts within five minutes: of people who mistype, not of programs that guess.
 BY_NAME = RateLimitItemPerMinute(10, 5)
@@ -94,7 +97,9 @@ def with_link(secret: str) -> SignedIn:
 
 def own_page(target: str | None) -> str | None:
     """Give ``target`` if it is the path of a page of ours, None for anything else: no sign-in leads elsewhere."""
-    if not target or not target.startswith("/") or target.startswith(("//", "/api/", "/static/", "/sign-")):
+    if not target or not target.startswith("/") or target.startswith(("//", "/static/", "/sign-")):
+        return None
+    if target.startswith("/api/") and target != API_DOCS:
         return None
     if "\\" in target or any(ord(character) < 0x20 or ord(character) == 0x7F for character in target):
         return None
@@ -114,7 +119,7 @@ def prepare_first_start(config: Config) -> None:
         return
     password = secrets.token_urlsafe(15)
     if UserFile(config.users_file).add_first(name=FIRST_ADMIN, password=password):
-        # Not by the log, which is kept and shipped elsewhere.
+        # For whoever started it: nothing of it goes by a logger, and what keeps standard error keeps it too.
         sys.stderr.write(
             f"\nCHM's first start: sign in as {FIRST_ADMIN} with the password {password}\n"
             f"It is not shown again. Change it on the profile page. Users are kept in {config.users_file}\n\n"

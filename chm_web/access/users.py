@@ -89,7 +89,7 @@ class UserFile:
             raise Invalid("This is no name for a user.", (FieldIssue("name", issue),))
         user = User(name=name, role=role, password_hash=self._hash(password))
         with self._file.changing() as users:
-            if name.lower() in users:
+            if name.lower() in users and users[name.lower()].role:
                 raise Conflict(f"There is a user called {users[name.lower()].name} already.")
             users[name.lower()] = user
         return user

@@ -81,7 +81,7 @@ class LineageRunSchema(_AsItComes):
 class LineageJobSchema(_AsItComes):
     """The job that a run is of."""
 
-    namespace = fields.Raw(metadata=told("Where the job is defined, in words."))
+    namespace = fields.String(allow_none=True, metadata=told("Where the job is defined."))
     name = fields.String(
         required=True,
         validate=validate.Length(1),
@@ -96,8 +96,9 @@ class LineageEventSchema(_AsItComes):
     An event with a run has a job too. What is not needed to find the run is taken whatever it looks like.
     """
 
-    eventType = fields.Raw(  # noqa: N815
-        metadata=told("START, RUNNING, COMPLETE, FAIL, ABORT; any other says nothing of the run's state.")
+    eventType = fields.String(  # noqa: N815
+        allow_none=True,
+        metadata=told("START, RUNNING, COMPLETE, FAIL, ABORT; any other says nothing of the run's state."),
     )
     eventTime = UtcTime(required=True, metadata=told("When it happened, by the producer's clock."))  # noqa: N815
     run = fields.Nested(LineageRunSchema, metadata=told("The run; events of jobs and datasets have none."))

@@ -190,7 +190,7 @@ def test_api_takes_the_csrf_token_and_signs_with_the_name(committed_app: Flask, 
 
     response = client.post(f"{PREFIX}/clients", json={"name": "a"}, headers={"X-CSRFToken": token})
 
-    assert (response.status_code, response.get_json()["updated_by"]) == (201, "mira")
+    assert (response.status_code, response.get_json()["updated_by"]) == (201, "proxy:mira")
 
 
 def test_profile_offers_nothing_that_the_proxy_alone_can_do(proxied: Flask) -> None:

@@ -204,7 +204,7 @@ def test_person_with_the_csrf_token_uses_the_api_under_their_name(app: Flask) ->
 
     response = client.post(f"{API}/clients", json={"name": "a"})
 
-    assert (response.status_code, response.get_json()["updated_by"]) == (201, "somebody")
+    assert (response.status_code, response.get_json()["updated_by"]) == (201, "oidc:somebody")
 
 
 @pytest.mark.parametrize(("role", "shown"), [(Role.VIEWER, False), (Role.OPERATOR, True), (Role.ADMIN, True)])

@@ -125,7 +125,14 @@ def test_part_of_a_page_sends_the_whole_page_to_sign_in(browser: FlaskClient) ->
     assert response.headers["HX-Redirect"] == "/sign-in?next=/clients?window%3D7d"
 
 
-OWN = ["/", "/clients", "/clients?x=1#y", "/pipelines/a%2Fb"]
+@pytest.mark.parametrize("address", ["http://[", "", "nonsense", "http://localhost/\x00"])
+def test_address_that_is_none_is_simply_not_come_back_to(browser: FlaskClient, address: str) -> None:
+    headers = {"HX-Request": "true", "HX-Current-URL": address.replace("\x00", "%00")}
+
+    assert browser.get("/", headers=headers).status_code == 401
+
+
+OWN = ["/", "/clients", "/clients?x=1#y", "/pipelines/a%2Fb", "/api/v1/docs"]
 FOREIGN = [
     None,
     "",

@@ -144,3 +144,17 @@ def test_root_leaves_the_file_to_its_owner(file: TokenFile, path: Path) -> None:
     file.create(name="other", scope=Scope.READ)
 
     assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65534)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_what_root_makes_first_belongs_to_whoever_has_the_directory(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    path = tmp_path / "tokens.json"
+
+    TokenFile(path).create(name="loader", scope=Scope.READ)
+
+    assert {(made.name, made.stat().st_uid) for made in tmp_path.iterdir()} == {
+        ("tokens.json", 65534),
+        ("tokens.json.lock", 65534),
+    }
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -89,6 +89,14 @@ def test_removed_user_is_gone(file: UserFile) -> None:
         file.remove(name="mira")
 
 
+def test_name_of_whom_only_an_ended_session_is_known_is_free(file: UserFile) -> None:
+    file.end_sessions(name="jonas")
+
+    file.add(name="Jonas", role=Role.VIEWER, password=PASSWORD)
+
+    assert [user.name for user in file.list()] == ["Jonas", "Mira"]
+
+
 def test_link_opens_once(file: UserFile) -> None:
     secret = file.make_link(name="mira")
     assert secret not in file.path.read_text()

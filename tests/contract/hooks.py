@@ -51,9 +51,11 @@ def filter_failure(
     if isinstance(failure, AllowHeaderMismatch):
         # PUT is documented at {external_run_id}, and a run may be called `latest`.
         return not (case.path.endswith("/runs/latest") and failure.undocumented_methods == ["PUT"])
-    if isinstance(failure, AcceptedNegativeData) and case.path in ("/runs/batch", "/lineage/batch"):
-        # A bad one never costs its batch: it must be told among those that are rejected.
-        return not response.json()["rejected"]
+    if isinstance(failure, AcceptedNegativeData) and case.path in ("/runs/batch", "/lineage/batch", "/lineage"):
+        # A bad one never costs its batch: it must be told among those that are rejected. Nor is more looked at of an
+        # event than whether it is of a run, where it is not.
+        told = response.json()
+        return not told["rejected"] and not told.get("ignored")
     return True
 
 
@@ -90,8 +92,8 @@ def _mend_event(event: dict[str, Any]) -> None:
     moment = _in_range(event.get("eventTime"))
     if moment is not None:
         event["eventTime"] = moment.isoformat()
-    if "run" in event:
-        event.setdefault("job", {"name": "orders_daily"})
+    if not isinstance(event.get("job"), dict):
+        event["job"] = {"name": "orders_daily"}
 
 
 def _mend_rule(rule: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ from chm_web.ingestion.queue import get_job, request_sync
 from chm_web.models import Pipeline
 from chm_web.services.exceptions import NotFound, Unavailable
 from tests.factories import make_pipeline
-from tests.http import client_with_token
+from tests.http import bearing, client_of
 from tests.ingestion.conftest import WorkerProcess, children_of, wait_until
 from tests.ingestion.partners import TOKEN, Account, base_url, ingest, page, run
 from tests.ingestion.relay import Relay
@@ -131,6 +131,7 @@ def house(tmp_path: Path, httpserver: HTTPServer, tokens_file: Path) -> Iterator
         "CHM_DATABASE_URL": urls["postgres"],
         "CHM_REDIS_URL": urls["redis"],
         "CHM_SECRET_KEY": secrets.token_hex(32),
+        "CHM_USERS_FILE": str(tmp_path / "users.json"),
         "CHM_TOKENS_FILE": str(tokens_file),
         "CHM_PARTNER_API_BASE_URL": base_url(httpserver),
         "CHM_PARTNER_API_TOKEN": TOKEN,
@@ -293,7 +294,7 @@ def test_redis_restarted_in_the_middle(house: House) -> None:
 
 def test_postgresql_away_for_ten_seconds_under_load(house: House, tokens: dict[Scope, str]) -> None:
     pipelines = [make_pipeline() for _ in range(4)]
-    web = client_with_token(house.app, tokens[Scope.READ])
+    web = bearing(client_of(house.app), tokens[Scope.READ])
     seen: dict[str, tuple[int, ...]] = {}
 
     def ask() -> tuple[int, ...]:

@@ -100,10 +100,10 @@ def read_event(raw: Any) -> RunEvent | TaskFailure | Ignored:
         return Ignored("It is of a job or a dataset, not of a run.")
     run, job = _member(raw, "run"), _member(raw, "job")
     event = RunEvent(
-        namespace=_text(job.get("namespace") or "", "job.namespace"),
+        namespace=_optional_text(job.get("namespace"), "job.namespace"),
         job=_text(job.get("name"), "job.name", required=True),
         run_id=_run_id(run.get("runId"), "run.runId"),
-        type=_text(raw.get("eventType") or "", "eventType").upper(),
+        type=_optional_text(raw.get("eventType"), "eventType").upper(),
         at=_required_time(raw.get("eventTime")),
         run_facets=_object(run.get("facets")),
         job_facets=_object(job.get("facets")),
@@ -228,6 +228,8 @@ def _time(value: Any) -> datetime | None:
 
 
 def _required_time(value: Any) -> datetime:
+    if value is not None and not isinstance(value, str):
+        raise Unmappable("eventTime", "must be text")
     moment = parse_time(value, "eventTime")
     if moment is None:
         raise Unmappable("eventTime", "is missing")
@@ -247,6 +249,10 @@ def _text(value: Any, field: str, *, required: bool = False) -> str:
     if required and not value:
         raise Unmappable(field, "is missing")
     return UNSTORABLE.sub("\ufffd", value)
+
+
+def _optional_text(value: Any, field: str) -> str:
+    return "" if value is None else _text(value, field)
 
 
 def _member(raw: dict[str, Any], name: str) -> dict[str, Any]:
