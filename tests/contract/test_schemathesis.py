@@ -75,5 +75,6 @@ def test_operations_keep_to_the_document_one_after_the_other(service: Service, t
 
 def count_operations(service: Service) -> int:
     """How many operations the served document has."""
-    document = requests.get(f"{service.url}/openapi.json", timeout=10).json()
+    headers = {"Authorization": service.authorization} if service.authorization else {}
+    document = requests.get(f"{service.url}/openapi.json", headers=headers, timeout=10).json()
     return sum(len(item) for item in document["paths"].values())
