@@ -37,7 +37,8 @@ def stranger(browser: Browser) -> Iterator[Page]:
 
 
 def fill_in(page: Page, password: str = PASSWORD) -> None:
-    """Sign in by keyboard alone."""
+    """Sign in by keyboard alone, from where the page has put the cursor."""
+    expect(page.get_by_label("Name")).to_be_focused()
     page.keyboard.type(NAME)
     page.keyboard.press("Tab")
     page.keyboard.type(password)
@@ -65,6 +66,7 @@ def test_wrong_password_is_told_and_the_name_is_kept(stranger: Page, site: Site)
 
 def test_link_signs_in_with_one_press(stranger: Page, site: Site, users: UserFile) -> None:
     stranger.goto(f"{site.url}/sign-in/link/{users.make_link(name=NAME)}")
+    expect(stranger.get_by_role("button", name=f"Sign in as {NAME}")).to_be_focused()
     stranger.keyboard.press("Enter")
 
     expect(stranger.get_by_role("heading", name="Overview")).to_be_visible()
