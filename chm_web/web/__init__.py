@@ -11,7 +11,21 @@ from chm_web.access.oidc import provider_names
 from chm_web.access.permissions import Permission
 from chm_web.access.sessions import signed_in
 from chm_web.services.exceptions import Unavailable
-from chm_web.web import account, clients, formats, headers, ingestion, oidc, overview, pipelines, probes, static_files
+from chm_web.web import (
+    account,
+    asked,
+    clients,
+    finding,
+    formats,
+    headers,
+    ingestion,
+    oidc,
+    overview,
+    pipelines,
+    probes,
+    static_files,
+    timing,
+)
 
 
 def init_app(app: Flask) -> None:
@@ -22,9 +36,12 @@ def init_app(app: Flask) -> None:
     formats.init_app(app)
     static_files.init_app(app)
     headers.init_app(app)
+    timing.init_app(app)
+    app.jinja_env.globals["same_page"] = asked.same_page
+    app.jinja_env.globals["endpoints"] = app.view_functions
     app.context_processor(_who)
     declare(app, "static", Permission.PUBLIC)
-    for module in (overview, clients, pipelines, ingestion, account, oidc, probes):
+    for module in (overview, clients, pipelines, ingestion, finding, account, oidc, probes):
         app.register_blueprint(module.blueprint)
 
 

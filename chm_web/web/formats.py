@@ -49,7 +49,22 @@ _STRIP_WORDS = {
 
 def init_app(app: Flask) -> None:
     """Make the functions below the filters of the same name."""
-    for function in (ago, clock, duration, iso, number, short, span, stamp, strip_summary, summarize_error, words):
+    for function in (
+        ago,
+        clock,
+        duration,
+        figure,
+        iso,
+        moment_label,
+        number,
+        percent,
+        short,
+        span,
+        stamp,
+        strip_summary,
+        summarize_error,
+        words,
+    ):
         app.jinja_env.filters[function.__name__] = function
 
 
@@ -61,6 +76,30 @@ def words(value: str) -> str:
 def number(value: int) -> str:
     """Group the digits: 1,234,567."""
     return f"{value:,}"
+
+
+def percent(share: float | None) -> str:
+    """Say a share of 0 to 1 in per cent: 97.3 %; a dash where there is none. Never 100 or 0 for what only is near."""
+    if share is None:
+        return "-"
+    if share in (0, 1):
+        return f"{share * 100:.0f} %"
+    return f"{min(max(share * 100, 0.1), 99.9):.1f} %"
+
+
+def figure(value: float | None, unit: str) -> str:
+    """Say a figure of a chart, in its unit: runs, seconds or percent (0 to 100)."""
+    if value is None:
+        return "-"
+    if unit == "seconds":
+        return duration(value)
+    return f"{value:.1f} %" if unit == "percent" else number(round(value))
+
+
+def moment_label(moment: str, form: str) -> str:
+    """Say the moment (RFC 3339) below a bar: its ``hour`` or its ``day``, in UTC."""
+    at = datetime.fromisoformat(moment).astimezone(UTC)
+    return f"{at.day} {at:%b, %H:%M}" if form == "hour" else f"{at.day} {at:%b}"
 
 
 def iso(moment: datetime) -> str:

@@ -43,15 +43,22 @@
     window.chmTheme.apply();
     labelTheme();
     showChoices();
+    tellLook();
   }
 
   function changeTheme() {
     setTheme(THEMES[(THEMES.indexOf(window.chmTheme.choice()) + 1) % THEMES.length]);
   }
 
+  // What draws by itself, such as the charts, must draw anew.
+  function tellLook() {
+    document.dispatchEvent(new CustomEvent("chm:look"));
+  }
+
   // --- Time zone ---------------------------------------------------------------------------------------------
 
   var zone = recall("chm-zone") === "local" ? "local" : "utc";
+  window.chmZone = function () { return zone; };
 
   function two(value) {
     return String(value).padStart(2, "0");
@@ -82,6 +89,7 @@
       var form = element.dataset.moment;
       element.title = (form === "since" ? "Since " : "") + say(moment, "full");
       if (form === "clock" || form === "short") element.textContent = say(moment, form);
+      if (form === "hour") element.textContent = say(moment, "short").slice(0, -3);
     });
     within.querySelectorAll("[data-zone-name]").forEach(function (element) {
       element.textContent = zoneName(new Date());
@@ -106,6 +114,7 @@
     labelZone();
     sayMoments(document);
     showChoices();
+    tellLook();
   }
 
   function changeZone() {
@@ -190,9 +199,15 @@
 
   document.addEventListener("htmx:beforeRequest", function (event) {
     if (!isPoll(event.detail)) return;
-    // A hidden tab asks for nothing, and nobody loses what they are just marking to copy it.
-    if (document.hidden || isBeingRead(event.detail.elt)) event.preventDefault();
+    // A hidden tab asks for nothing, and nobody loses what they are just marking, to copy it or to act on it.
+    if (document.hidden || isBeingRead(event.detail.elt) || isBeingUsed(event.detail.elt)) event.preventDefault();
   });
+
+  function isBeingUsed(element) {
+    var focused = document.activeElement;
+    var typing = focused && element.contains(focused) && focused.matches("input:not([type=checkbox]), select, textarea");
+    return typing || element.querySelector('tbody input[type="checkbox"]:checked, dialog[open], details.keeps[open]');
+  }
 
   document.addEventListener("htmx:beforeSwap", function (event) {
     var detail = event.detail;
@@ -207,6 +222,8 @@
     var config = event.detail.requestConfig;
     sayMoments(document);
     showFailing();
+    countAllMarked();
+    endToasts();
     var panel = byId("ingest-panel");
     if (panel) announce(panel.dataset.announce);
     // The pressed button is gone: its keyboard user goes on at what took its place.
@@ -238,7 +255,90 @@
     if (!button) return;
     if (button.dataset.action === "theme") changeTheme();
     if (button.dataset.action === "zone") changeZone();
+    if (button.dataset.action === "menu") toggleMenu(button);
+    if (button.dataset.action === "copy") copy(button);
+    if (button.dataset.action === "print") window.print();
   });
+
+  function toggleMenu(button) {
+    var open = button.getAttribute("aria-expanded") !== "true";
+    button.setAttribute("aria-expanded", String(open));
+    byId("menu").classList.toggle("is-open", open);
+  }
+
+  // The text of the element that the button names by data-copies.
+  function copy(button) {
+    var text = byId(button.dataset.copies).textContent.trim();
+    navigator.clipboard.writeText(text).then(
+      function () { toast("Copied."); },
+      function () { toast("It could not be copied: the browser does not allow it here."); }
+    );
+  }
+
+  // --- Questions before what cannot be undone: a form with data-confirm names a <dialog> by its id --------------
+
+  document.addEventListener("submit", function (event) {
+    var form = event.target;
+    var dialog = form.dataset.confirm && byId(form.dataset.confirm);
+    if (!dialog || form.dataset.confirmed) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    dialog.returnValue = "";
+    dialog.showModal();
+    dialog.onclose = function () {
+      if (dialog.returnValue !== "yes") return;
+      form.dataset.confirmed = "yes";
+      form.requestSubmit(event.submitter);
+      delete form.dataset.confirmed;
+    };
+  }, true);
+
+  // --- Marked rows: a form with data-bulk shows how many of its checkboxes are marked, and marks them all -------
+
+  function countMarked(form) {
+    var boxes = Array.prototype.slice.call(form.querySelectorAll('tbody input[type="checkbox"]'));
+    var marked = boxes.filter(function (box) { return box.checked; }).length;
+    form.querySelectorAll("[data-marked]").forEach(function (element) {
+      element.textContent = marked ? marked + " marked" : "";
+    });
+    form.querySelectorAll("[data-needs-marked]").forEach(function (button) { button.disabled = !marked; });
+    var all = form.querySelector("[data-marks-all]");
+    if (!all) return;
+    all.checked = Boolean(marked) && marked === boxes.length;
+    all.indeterminate = Boolean(marked) && marked < boxes.length;
+  }
+
+  document.addEventListener("change", function (event) {
+    var form = event.target.closest("[data-bulk]");
+    if (!form || event.target.type !== "checkbox") return;
+    if (event.target.hasAttribute("data-marks-all")) {
+      form.querySelectorAll('tbody input[type="checkbox"]').forEach(function (box) { box.checked = event.target.checked; });
+    }
+    countMarked(form);
+  });
+
+  function countAllMarked() {
+    document.querySelectorAll("[data-bulk]").forEach(countMarked);
+  }
+
+  // --- Toasts ------------------------------------------------------------------------------------------------
+
+  var TOAST_FOR = 8000;
+
+  function toast(text) {
+    var element = document.createElement("p");
+    element.className = "toast";
+    element.textContent = text;
+    byId("toasts").appendChild(element);
+    endToasts();
+  }
+
+  function endToasts() {
+    document.querySelectorAll("#toasts .toast:not([data-ends])").forEach(function (element) {
+      element.dataset.ends = "";
+      setTimeout(function () { element.remove(); }, TOAST_FOR);
+    });
+  }
 
   document.addEventListener("visibilitychange", function () {
     if (!document.hidden && window.htmx) window.htmx.trigger(document.body, "chm:visible");
@@ -252,4 +352,6 @@
   sayMoments(document);
   showFailing();
   showChoices();
+  countAllMarked();
+  endToasts();
 })();

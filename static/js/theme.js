@@ -19,7 +19,12 @@
     root.setAttribute("data-theme-choice", chosen);
   }
 
+  // What shows or hides for want of a script can tell by this.
+  root.setAttribute("data-script", "");
   window.chmTheme = { apply: apply, choice: choice };
-  system.addEventListener("change", apply);
+  system.addEventListener("change", function () {
+    apply();
+    document.dispatchEvent(new CustomEvent("chm:look"));
+  });
   apply();
 })();

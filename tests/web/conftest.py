@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
 from chm_web.config import Config
+from chm_web.extensions import db
 from chm_web.ingestion import queue
 
 PARTNER = "http://127.0.0.1:9"
@@ -43,3 +47,31 @@ def csrf_token(client: FlaskClient) -> str:
     found = re.search(r'name="csrf-token" content="([^"]+)"', client.get("/clients").text)
     assert found
     return found.group(1)
+
+
+@pytest.fixture
+def count_queries(app: Flask) -> Callable[[Callable[[], Any]], int]:
+    """Gives how many queries something sends to the database, savepoints left aside: those are the tests' own."""
+
+    def count(action: Callable[[], Any]) -> int:
+        with _statements(app) as sent:
+            action()
+        return sum(not statement.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")) for statement in sent)
+
+    return count
+
+
+@contextmanager
+def _statements(app: Flask) -> Iterator[list[str]]:
+    sent: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        sent.append(arguments[2])
+
+    with app.app_context():
+        engine = db.engine
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)

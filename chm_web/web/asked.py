@@ -1,0 +1,126 @@
+"""What an address asks for: filters, windows of time and pages, read from the query string.
+
+All state of a list stands in its address, so that Back, bookmarks and links to colleagues work. What an address asks
+for and cannot be had is answered by 400 in words, never quietly left out: a list under a wrong filter would mislead.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from flask import abort, request, url_for
+
+E = TypeVar("E", bound=enum.StrEnum)
+
+MAX_TEXT = 200
+
+WINDOWS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "14d": timedelta(days=14), "30d": timedelta(days=30)}
+WINDOW_WORDS = {"24h": "24 hours", "7d": "7 days", "14d": "14 days", "30d": "30 days"}
+
+
+def one_of(name: str, kind: type[E]) -> E | None:
+    """Give a member of an enumeration that the parameter ``name`` asks for; None when it asks for none."""
+    value = request.args.get(name)
+    if not value:
+        return None
+    try:
+        return kind(value)
+    except ValueError:
+        abort(400, description=f"{name}: there is no “{value}”. Choose one of {', '.join(kind)}.")
+
+
+def text(name: str) -> str | None:
+    """Give the text that the parameter ``name`` asks for, without the space around it; None when there is none."""
+    value = request.args.get(name, "").strip()
+    if len(value) > MAX_TEXT or "\x00" in value:
+        abort(400, description=f"{name}: give at most {MAX_TEXT} characters of text.")
+    return value or None
+
+
+def uuid(name: str) -> UUID | None:
+    """Give the id that the parameter ``name`` asks for; None when there is none."""
+    value = request.args.get(name)
+    if not value:
+        return None
+    try:
+        return UUID(value)
+    except ValueError:
+        abort(400, description=f"{name}: “{value}” is no id.")
+
+
+def choice(name: str, options: tuple[str, ...]) -> str:
+    """Give which of ``options`` the parameter ``name`` asks for, by default the first."""
+    value = request.args.get(name) or options[0]
+    if value not in options:
+        abort(400, description=f"{name}: there is no “{value}”. Choose one of {', '.join(options)}.")
+    return value
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window of event time, since inclusive, until exclusive. ``key``: one of ``WINDOWS``, or ``custom``."""
+
+    key: str
+    since: datetime
+    until: datetime
+
+    @property
+    def words(self) -> str:
+        """Say it within a sentence: ``the last 24 hours``, or between which days."""
+        if self.key != "custom":
+            return f"the last {WINDOW_WORDS[self.key]}"
+        return f"{self.since:%-d %b %Y, %H:%M} to {self.until:%-d %b %Y, %H:%M} UTC"
+
+    @property
+    def query(self) -> dict[str, str]:
+        """Give the parameters that ask for it, to put into a link."""
+        if self.key != "custom":
+            return {"window": self.key}
+        return {"window": "custom", "since": f"{self.since:%Y-%m-%dT%H:%M}", "until": f"{self.until:%Y-%m-%dT%H:%M}"}
+
+
+def window(*, now: datetime, options: tuple[str, ...] = ("24h", "7d", "30d")) -> Window:
+    """Give the window of time asked for, by default the first of ``options``.
+
+    ``window=custom`` takes ``since`` and ``until`` (UTC, as a date or a date with a time); ``until`` may be left out
+    and then is ``now``.
+    """
+    key = choice("window", (*options, "custom"))
+    if key != "custom":
+        return Window(key, now - WINDOWS[key], now)
+    since, until = moment("since"), moment("until") or now
+    if since is None:
+        abort(400, description="since: say when the window begins, such as 2026-11-01 or 2026-11-01T08:00 (UTC).")
+    if since >= until:
+        abort(400, description="since: must be before until.")
+    return Window(key, since, until)
+
+
+def moment(name: str) -> datetime | None:
+    """Give the moment that the parameter ``name`` asks for: a date, or a date with a time; without a zone it is UTC."""
+    value = request.args.get(name)
+    if not value:
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        found = None
+    if found is None or not 1970 <= found.year <= 2199:
+        abort(400, description=f"{name}: “{value}” is no date such as 2026-11-01 or 2026-11-01T08:00 (UTC).")
+    return found
+
+
+def same_page(**changes: Any) -> str:
+    """Give the address of the page at hand with other parameters: None takes one away.
+
+    A list that is filtered or ordered anew begins at its first page, so a cursor is kept only when it is named.
+    """
+    asked: dict[str, Any] = {name: value for name, value in request.args.items() if value and name != "cursor"}
+    values = {**(request.view_args or {}), **asked, **changes}
+    assert request.endpoint is not None  # noqa: S101 - the guard has seen to it
+    return url_for(request.endpoint, **{name: value for name, value in values.items() if value is not None})

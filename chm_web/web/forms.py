@@ -1,0 +1,99 @@
+"""HTML forms, read by the same schemas as the API's bodies: a form knows text alone, a schema wants JSON's types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields
+from werkzeug.datastructures import MultiDict
+
+from chm_web.services.exceptions import Conflict, Invalid, ServiceError, Stale
+
+_STALE = "Somebody else has changed this meanwhile. Look at it as it is now, then save again if you still want to."
+
+Issues = dict[str, str]
+"""What is wrong, by the field beside which to say it; ``""`` for the form as a whole."""
+
+
+def read(schema: Schema, form: MultiDict[str, str], *, partial: bool = False) -> tuple[dict[str, Any], Issues]:
+    """Read a form's fields as ``schema`` does a body.
+
+    An empty field is null where the schema takes null, else it is as if it had not been sent. A checkbox that is not
+    checked is not sent by browsers: it is false.
+
+    Args:
+        schema: of what is created or changed.
+        form: what was sent.
+        partial: whether required fields may be left out.
+
+    Returns:
+        The values, and what is wrong; where something is, the values are empty.
+    """
+    body = {name: value for name, field in _inputs(schema).items() for value in _json(field, form, name)}
+    try:
+        return dict(schema.load(body, partial=partial)), {}
+    except ValidationError as err:
+        return {}, {name: _first(messages) for name, messages in err.messages_dict.items()}
+
+
+def attempt(action: Callable[[], object]) -> Issues:
+    """Do what a form asks for, and give what the service refuses in it, by field; nothing when it is done.
+
+    Somebody else's change meanwhile is told of the form as a whole. What is no fault of the form is raised on.
+    """
+    try:
+        action()
+    except Stale:
+        return {"": _STALE}
+    except (Invalid, Conflict) as err:
+        return issues_of(err)
+    return {}
+
+
+def issues_of(err: ServiceError) -> Issues:
+    """Give what a service refused, by field."""
+    return {detail.field: detail.issue for detail in err.details} or {"": err.message}
+
+
+def shown(form: Mapping[str, str]) -> dict[str, str]:
+    """Give what was typed, to show it again beside what is wrong with it."""
+    return dict(form.items())
+
+
+def _inputs(schema: Schema) -> dict[str, fields.Field[Any]]:
+    return {name: field for name, field in schema.load_fields.items() if not field.dump_only}
+
+
+def _json(field: fields.Field[Any], form: MultiDict[str, str], name: str) -> list[Any]:
+    """Give a field's value as JSON would have it, or nothing when it is left out."""
+    if isinstance(field, fields.Boolean):
+        return [form.get(name) in ("on", "true")]
+    # Browsers send the ends of lines in the manner of networks, whatever the text had.
+    value = form.get(name, "").replace("\r\n", "\n")
+    if not value.strip():
+        return [None] if field.allow_none and name in form else []
+    if isinstance(field, fields.Integer):
+        return [_whole(value.strip())]
+    if isinstance(field, fields.Float):
+        return [_number(value.strip())]
+    return [value]
+
+
+def _whole(value: str) -> int | str:
+    # What is no number goes on as it is: the schema says what is wrong with it.
+    digits = value.removeprefix("-").replace(",", "")
+    return int(value.replace(",", "")) if digits.isascii() and digits.isdigit() and len(digits) < 30 else value
+
+
+def _number(value: str) -> float | str:
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def _first(messages: Any) -> str:
+    while isinstance(messages, dict | list) and messages:
+        messages = next(iter(messages.values())) if isinstance(messages, dict) else messages[0]
+    return str(messages)

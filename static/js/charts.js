@@ -1,0 +1,128 @@
+// Draws the charts of a page from the JSON beside each, in the colours of the stylesheet; again when a part of the page
+// is swapped, when the theme changes and when the reader's zone does.
+(function () {
+  "use strict";
+
+  var MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+  var OF_STATUS = { failed: "--chm-bad", success: "--chm-ok", running: "--chm-busy", late: "--chm-late", none: "--chm-none" };
+  var SERIES = ["--chm-series-1", "--chm-series-2", "--chm-series-3", "--chm-series-4", "--chm-series-5", "--chm-series-6"];
+  var drawn = {};
+
+  function colour(name) {
+    return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  }
+
+  function two(value) {
+    return String(value).padStart(2, "0");
+  }
+
+  function label(value, form) {
+    if (!form) return value;
+    var moment = new Date(value);
+    // Days are days of UTC, whatever the reader's zone: they are counted so.
+    var utc = form === "day" || window.chmZone() === "utc";
+    var day = (utc ? moment.getUTCDate() : moment.getDate()) + " " + MONTHS[utc ? moment.getUTCMonth() : moment.getMonth()];
+    if (form === "day") return day;
+    return day + ", " + two(utc ? moment.getUTCHours() : moment.getHours()) + ":" + two(utc ? moment.getUTCMinutes() : moment.getMinutes());
+  }
+
+  function duration(seconds) {
+    if (seconds < 60) return (seconds < 10 ? Math.round(seconds * 10) / 10 : Math.round(seconds)) + " s";
+    var minutes = Math.round(seconds / 60);
+    if (minutes < 60) return minutes + " min";
+    return Math.floor(minutes / 60) + " h" + (minutes % 60 ? " " + (minutes % 60) + " min" : "");
+  }
+
+  function figure(value, unit) {
+    if (value === null || value === undefined) return "-";
+    if (unit === "seconds") return duration(value);
+    if (unit === "percent") return Math.round(value * 10) / 10 + " %";
+    return value.toLocaleString("en");
+  }
+
+  function dataset(series, place, chart, narrow) {
+    var name = series.status ? OF_STATUS[series.status] : SERIES[place % SERIES.length];
+    var set = { label: series.name, data: series.values, backgroundColor: colour(name), borderColor: colour(name) };
+    if (series.statuses) set.backgroundColor = series.statuses.map(function (status) { return colour(OF_STATUS[status] || "--chm-none"); });
+    if (chart.kind === "lines" || series.line) {
+      set.type = "line";
+      set.borderWidth = 2;
+      set.pointRadius = narrow ? 0 : 2;
+      set.spanGaps = true;
+      if (series.dashed) set.borderDash = [6, 4];
+    } else {
+      set.maxBarThickness = 36;
+      set.borderRadius = 2;
+    }
+    return set;
+  }
+
+  function options(chart, narrow) {
+    var grid = colour("--chm-line");
+    var ink = colour("--chm-quiet");
+    var stacked = chart.kind === "stacked";
+    return {
+      animation: false,
+      responsive: true,
+      maintainAspectRatio: false,
+      indexAxis: chart.horizontal ? "y" : "x",
+      interaction: { mode: "index", intersect: false, axis: chart.horizontal ? "y" : "x" },
+      onClick: function (event, elements) {
+        var target = chart.links && elements.length ? chart.links[elements[0].index] : null;
+        if (target) window.location.assign(target);
+      },
+      plugins: {
+        legend: { display: chart.series.length > 1, position: "bottom", labels: { color: ink, boxWidth: 12, boxHeight: 12, font: { size: 13 } } },
+        tooltip: { callbacks: { label: function (item) { return item.dataset.label + ": " + figure(item.raw, chart.unit); } } },
+      },
+      scales: axes(chart, narrow, grid, ink, stacked),
+    };
+  }
+
+  function axes(chart, narrow, grid, ink, stacked) {
+    var words = { stacked: stacked, grid: { display: false }, ticks: { color: ink, font: { size: 12 }, maxRotation: 0, autoSkip: true, autoSkipPadding: 12, maxTicksLimit: chart.horizontal ? undefined : narrow ? 4 : 12 } };
+    var figures = {
+      stacked: stacked,
+      beginAtZero: true,
+      grid: { color: grid },
+      border: { display: false },
+      suggestedMax: chart.unit === "runs" ? 4 : undefined,
+      max: chart.unit === "percent" ? 100 : undefined,
+      ticks: { color: ink, font: { size: 12 }, precision: 0, maxTicksLimit: 5, callback: function (value) { return figure(value, chart.unit); } },
+    };
+    return chart.horizontal ? { x: figures, y: words } : { x: words, y: figures };
+  }
+
+  function draw(box) {
+    var id = box.dataset.chart;
+    var chart = JSON.parse(document.getElementById(id + "-data").textContent);
+    var narrow = window.innerWidth < 760;
+    if (drawn[id]) drawn[id].destroy();
+    drawn[id] = new Chart(document.getElementById(id), {
+      type: chart.kind === "lines" ? "line" : "bar",
+      data: {
+        labels: chart.labels.map(function (value) { return label(value, chart.times); }),
+        datasets: chart.series.map(function (series, place) { return dataset(series, place, chart, narrow); }),
+      },
+      options: options(chart, narrow),
+    });
+  }
+
+  function drawAll() {
+    var there = {};
+    document.querySelectorAll("[data-chart]").forEach(function (box) {
+      there[box.dataset.chart] = true;
+      draw(box);
+    });
+    Object.keys(drawn).forEach(function (id) {
+      if (there[id]) return;
+      drawn[id].destroy();
+      delete drawn[id];
+    });
+  }
+
+  Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
+  document.addEventListener("htmx:afterSwap", drawAll);
+  document.addEventListener("chm:look", drawAll);
+  drawAll();
+})();

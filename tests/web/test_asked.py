@@ -1,0 +1,78 @@
+"""What an address asks for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask import Flask
+from werkzeug.exceptions import BadRequest
+
+from chm_web.models import RunStatus
+from chm_web.web import asked
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def test_member_of_an_enumeration(app: Flask) -> None:
+    with app.test_request_context("/?status=failed"):
+        assert asked.one_of("status", RunStatus) is RunStatus.FAILED
+
+
+@pytest.mark.parametrize("query", ["", "?status="])
+def test_nothing_asked_for_is_none(app: Flask, query: str) -> None:
+    with app.test_request_context(f"/{query}"):
+        assert asked.one_of("status", RunStatus) is None
+        assert asked.uuid("client_id") is None
+        assert asked.text("q") is None
+        assert asked.moment("since") is None
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "status=broken",
+        "client_id=x",
+        "q=" + "x" * 201,
+        "window=1y",
+        "window=custom",
+        "window=custom&since=yesterday",
+        "window=custom&since=2026-11-24T13:00",
+        "window=custom&since=0001-01-01",
+        "window=custom&since=9999-12-31T23:59:59-14:00",
+        "window=custom&since=2026-11-02&until=2026-11-01",
+    ],
+)
+def test_what_cannot_be_had_is_refused_in_words(app: Flask, query: str) -> None:
+    with app.test_request_context(f"/?{query}"), pytest.raises(BadRequest) as refused:
+        asked.one_of("status", RunStatus)
+        asked.uuid("client_id")
+        asked.text("q")
+        asked.window(now=NOW)
+    assert refused.value.description and len(refused.value.description) > 20
+
+
+def test_window_is_the_first_one_by_default(app: Flask) -> None:
+    with app.test_request_context("/"):
+        found = asked.window(now=NOW, options=("7d", "30d"))
+
+    assert (found.since, found.until) == (NOW - timedelta(days=7), NOW)
+
+
+def test_custom_window_without_an_end_ends_now(app: Flask) -> None:
+    with app.test_request_context("/?window=custom&since=2026-11-01"):
+        found = asked.window(now=NOW)
+
+    assert (found.since, found.until) == (datetime(2026, 11, 1, tzinfo=UTC), NOW)
+
+
+def test_custom_window_is_asked_for_by_its_own_link(app: Flask) -> None:
+    with app.test_request_context("/?window=custom&since=2026-11-01T08:00&until=2026-11-02T09:30:00Z"):
+        found = asked.window(now=NOW)
+    with app.test_request_context("/", query_string=found.query):
+        assert asked.window(now=NOW) == found
+
+
+def test_same_page_keeps_what_is_asked_for_but_not_the_place_in_the_list(app: Flask) -> None:
+    with app.test_request_context("/clients?window=7d&cursor=abc&q=x"):
+        assert asked.same_page(q=None, status="failed") == "/clients?window=7d&status=failed"
