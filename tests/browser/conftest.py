@@ -74,6 +74,8 @@ class Site:
             "client": f"/clients/{self.client.id}",
             "pipeline": f"/pipelines/{self.failing.id}",
             "profile": "/profile",
+            "search": "/search?q=orders",
+            "help": "/help",
             "sign-in": "/sign-in?next=/clients",
             "not found": "/no/such/page",
         }
