@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import flask
 from flask_smorest import Blueprint
-from marshmallow import RAISE, Schema, ValidationError, fields, missing, validate
+from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, missing, validate
 from webargs.flaskparser import FlaskParser, abort
 from werkzeug.http import parse_etags
 from werkzeug.routing import BaseConverter
@@ -80,6 +80,19 @@ class JsonParser(FlaskParser):
         except (RecursionError, ValueError) as err:
             # Nested too deeply, a number too long, bytes that are no UTF-8: not JSON that anyone means.
             abort(400, exc=err, messages={"json": ["Invalid JSON body."]})
+
+
+class AsItComes(Schema):
+    """Described here, but taken as it comes: the mapper is the one that checks it."""
+
+    class Meta:
+        """What others define grows: unknown fields are no errors."""
+
+        unknown = INCLUDE
+
+    def load(self, data: Any, **kwargs: Any) -> Any:
+        """Give what came."""
+        return data
 
 
 class ApiBlueprint(Guarded, Blueprint):  # type: ignore[misc]

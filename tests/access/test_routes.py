@@ -83,6 +83,7 @@ TABLE: dict[str, Permission] = {
     f"GET {API}/pipelines/<uuid:pipeline_id>/runs/latest": READ,
     f"GET {API}/pipelines/<uuid:pipeline_id>/runs/<external_id:external_run_id>": READ,
     f"PUT {API}/pipelines/<uuid:pipeline_id>/runs/<external_id:external_run_id>": REPORT,
+    f"POST {API}/pipelines/<uuid:pipeline_id>/dbt-run-results": REPORT,
     f"GET {API}/runs": READ,
     f"GET {API}/runs/<uuid:run_id>": READ,
     f"POST {API}/runs/batch": REPORT,
