@@ -12,7 +12,7 @@ from chm_web.access.permissions import Permission
 from chm_web.api.base import ETAG, ApiBlueprint, AsItComes, ErrorSchema, NoQuery, tagged
 from chm_web.ingestion.artifacts import take_run_results
 from chm_web.models import EXTERNAL_ID_MAX_LENGTH, Run
-from chm_web.schemas import RunSchema, UtcTime, told
+from chm_web.schemas import RunSchema, told
 
 blueprint = ApiBlueprint("api_dbt", __name__, description="Runs of dbt Core, by the files that it leaves behind.")
 
@@ -25,8 +25,8 @@ class DbtMetadataSchema(AsItComes):
         validate=validate.Length(1, EXTERNAL_ID_MAX_LENGTH),
         metadata=told("Its id, by which the run is known."),
     )
-    generated_at = UtcTime(allow_none=True, metadata=told("When it ended."))
-    invocation_started_at = UtcTime(allow_none=True, metadata=told("When it began."))
+    generated_at = fields.Raw(metadata=told("When it ended."))
+    invocation_started_at = fields.Raw(metadata=told("When it began."))
 
 
 class DbtRunResultsSchema(AsItComes):

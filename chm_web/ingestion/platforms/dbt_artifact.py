@@ -16,7 +16,6 @@ from chm_web.ingestion.mapper import (
     Unmappable,
     clamp_finish,
     parse_count,
-    parse_id,
     parse_number,
     parse_text,
     parse_time,
@@ -59,7 +58,7 @@ def map_run_results(pipeline_id: UUID, raw: Any) -> RunRecord:
     failed = [node for node, status in zip(results, statuses, strict=True) if status is RunStatus.FAILED]
     return RunRecord(
         pipeline_id=pipeline_id,
-        external_run_id=parse_id(metadata.get("invocation_id"), "metadata.invocation_id"),
+        external_run_id=_invocation_id(metadata),
         status=_overall(statuses),
         started_at=started,
         finished_at=finished,
@@ -82,6 +81,13 @@ def _check(raw: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     if not all(isinstance(node, dict) for node in results):
         raise Unmappable("results", "every node must be an object")
     return metadata, results
+
+
+def _invocation_id(metadata: Mapping[str, Any]) -> str:
+    value = metadata.get("invocation_id")
+    if not isinstance(value, str) or not value:
+        raise Unmappable("metadata.invocation_id", "is missing" if not value else "must be text")
+    return value
 
 
 def _before(moment: datetime, seconds: Any) -> datetime | None:
