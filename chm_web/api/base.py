@@ -223,6 +223,4 @@ def page_schema(item: type[Schema]) -> type[Schema]:
             required=True, allow_none=True, metadata=told("The cursor of the next page; null on the last one.")
         ),
     }
-    schema = Schema.from_dict(members, name=name)
-    schema.__doc__ = "One page of a list."
-    return schema
+    return type(name, (Schema,), {"__doc__": "One page of a list.", **members})
