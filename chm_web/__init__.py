@@ -17,12 +17,14 @@ def create_app(config: Config | None = None) -> Flask:
     from chm_web.access import guard, oidc, proxy, sessions, sign_in
     from chm_web.extensions import csrf, db, htmx, migrate
     from chm_web.ingestion import queue
+    from chm_web.json_answers import JsonProvider
     from chm_web.services.redaction import remember_secret
 
     config = config or Config.from_env()
     for secret in config.secrets():
         remember_secret(secret)
     app = Flask(__name__, template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
+    app.json = JsonProvider(app)
     app.config.from_mapping(
         CHM=config,
         SECRET_KEY=config.secret_key,
