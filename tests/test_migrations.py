@@ -65,6 +65,17 @@ def test_upgrade_downgrade_upgrade_works(empty_app: Flask) -> None:
     }
 
 
+def test_a_step_back_gives_what_stood_before_it(empty_app: Flask) -> None:
+    revisions = [step.revision for step in ScriptDirectory(str(ROOT / "migrations")).walk_revisions()][::-1]
+    stood = {}
+    for revision in revisions:
+        flask_migrate.upgrade(revision=revision)
+        stood[revision] = _objects()
+    for revision in reversed(revisions[:-1]):
+        flask_migrate.downgrade(revision=revision)
+        assert _objects() == stood[revision]
+
+
 def test_there_is_one_head() -> None:
     assert len(ScriptDirectory(str(ROOT / "migrations")).get_heads()) == 1
 
