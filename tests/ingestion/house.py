@@ -193,8 +193,12 @@ def undisturbed_rows(house: House) -> list[tuple[object, ...]]:
     return rows
 
 
-def press_until_finished(*, seconds: float = 120) -> IngestionJob:
-    """Press "Ingest now", again whenever a job failed or was lost, as the schedule would, until one has finished."""
+def press_until_finished(*, seconds: float = 300) -> IngestionJob:
+    """Press "Ingest now", again whenever a job failed or was lost, as the schedule would, until one has finished.
+
+    A job is given up when its worker died for the fourth time. The next one waits for the locks that the dead left:
+    half a minute for the source's, and a minute for that of RQ's scheduler.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:

@@ -31,7 +31,7 @@ from tests.ingestion.house import (
     undisturbed_rows,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
