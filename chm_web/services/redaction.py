@@ -98,13 +98,9 @@ _SUSPECT_WORDS = (
         "/ping/",
         "://hooks.",
         "xox",
-        "sk-",
-        "sk_",
-        "pk-",
-        "pk_",
-        "rk-",
-        "rk_",
     ),
+    # As long as the shape has them: "sk_" alone stands in every task_id.
+    *(f"{kind}{dash}{of}" for kind in ("sk", "pk", "rk") for dash in "-_" for of in ("live", "test", "proj", "ant")),
 )
 _find_suspect_words = AhoCorasick(_SUSPECT_WORDS, implementation=Implementation.DFA).find_matches_as_indexes
 
