@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, post_dump, validate, validates_schema
 
+from chm_web.access.guard import may
+from chm_web.access.permissions import Permission
 from chm_web.models import (
     EXTERNAL_ID_MAX_LENGTH,
     Channel,
@@ -17,6 +19,7 @@ from chm_web.models import (
     RunStatus,
 )
 from chm_web.services.health import Health
+from chm_web.services.redaction import redact_address
 from chm_web.services.run_values import MAX_BIGINT, MAX_TIME, MIN_TIME, UNSTORABLE
 
 NAME_MAX_LENGTH = 200
@@ -382,7 +385,15 @@ class AlertRuleSchema(Timestamps):
         metadata=told("The client watched; beside a pipeline it only says whose that is. A rule needs one of the two."),
     )
     pipeline_id = fields.UUID(load_default=None, allow_none=True, metadata=told("The pipeline watched."))
-    rule_type = fields.Enum(RuleType, by_value=True, required=True, metadata=told("What makes it fire."))
+    rule_type = fields.Enum(
+        RuleType,
+        by_value=True,
+        required=True,
+        metadata=told(
+            "What makes it fire. on_failure: a pipeline turns from not failing to failing; failures_in_window: so many "
+            "of its runs have failed within so many minutes."
+        ),
+    )
     threshold = _window_number("How many failures.")
     window_minutes = _window_number("Within how many minutes.")
     channel = fields.Enum(Channel, by_value=True, required=True, metadata=told("How it is told."))
@@ -392,7 +403,15 @@ class AlertRuleSchema(Timestamps):
         validate=validate.Length(1, DESTINATION_MAX_LENGTH),
         metadata=told(
             "Who is told, as the channel asks. slack: `#channel`, `@user` or an incoming webhook's URL; "
-            "email: an address; webhook: an http or https URL without a user name."
+            "email: an address; webhook: an http or https URL without a user name. Of a URL, those who may not change "
+            "rules are told the host alone."
         ),
     )
     is_enabled = Flag(load_default=True, metadata=told("A disabled rule tells nobody anything."))
+
+    @post_dump
+    def _keep_addresses(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Whoever has a webhook's address may post there: that is not for everyone who may look."""
+        if not may(Permission.OPERATE):
+            data["destination"] = redact_address(data["destination"])
+        return data

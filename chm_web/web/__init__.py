@@ -13,6 +13,7 @@ from chm_web.access.sessions import signed_in
 from chm_web.services.exceptions import Unavailable
 from chm_web.web import (
     account,
+    alert_rules,
     asked,
     clients,
     finding,
@@ -41,7 +42,7 @@ def init_app(app: Flask) -> None:
     app.jinja_env.globals["endpoints"] = app.view_functions
     app.context_processor(_who)
     declare(app, "static", Permission.PUBLIC)
-    for module in (overview, clients, pipelines, ingestion, finding, account, oidc, probes):
+    for module in (overview, clients, pipelines, alert_rules, ingestion, finding, account, oidc, probes):
         app.register_blueprint(module.blueprint)
 
 

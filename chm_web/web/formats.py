@@ -36,6 +36,11 @@ WORDS: dict[str, str] = {
     "healthcheck": "Health check",
     "queued": "Waiting",
     "finished": "Finished",
+    "on_failure": "On failure",
+    "failures_in_window": "Failures in a window",
+    "slack": "Slack",
+    "email": "Email",
+    "webhook": "Webhook",
 }
 
 _STRIP_WORDS = {
