@@ -49,4 +49,6 @@ def all_of(thing: Client | Pipeline | AlertRule | Run, *, is_gone: bool = False)
 
 def _told(name: str, value: Any) -> Any:
     plain = value if value is None or isinstance(value, bool | int | float) else str(value)
-    return redact_address(str(plain)) if name == "destination" else redact_value(name, plain)
+    if name == "destination" and isinstance(plain, str):
+        return redact_address(plain)
+    return redact_value(name, plain)
