@@ -38,6 +38,7 @@ WORDS: dict[str, str] = {
     "finished": "Finished",
     "on_failure": "On failure",
     "failures_in_window": "Failures in a window",
+    "partner": "Partner",
     "slack": "Slack",
     "email": "Email",
     "webhook": "Webhook",
