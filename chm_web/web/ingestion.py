@@ -26,7 +26,7 @@ from chm_web.web.panel import IngestPanel, panel_for_job, panel_for_scope
 blueprint = PageBlueprint("ingestion", __name__, url_prefix="/ingestion")
 blueprint.add_app_template_global(problems_now, "ingestion_problems")
 
-JOBS = 25
+JOBS = 20
 UNMAPPED = 10
 REJECTED = 10_000
 BEGUN_EVENT = "chm:ingesting"
