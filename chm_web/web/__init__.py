@@ -13,6 +13,7 @@ from chm_web.access.sessions import signed_in
 from chm_web.services.exceptions import Unavailable
 from chm_web.web import (
     account,
+    alert_rules,
     asked,
     clients,
     finding,
@@ -43,7 +44,7 @@ def init_app(app: Flask) -> None:
     app.context_processor(_who)
     pings.init_app(app)
     declare(app, "static", Permission.PUBLIC)
-    for module in (overview, clients, pipelines, ingestion, finding, account, oidc, pings, probes):
+    for module in (overview, clients, pipelines, alert_rules, ingestion, finding, account, oidc, pings, probes):
         app.register_blueprint(module.blueprint)
 
 

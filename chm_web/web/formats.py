@@ -36,6 +36,12 @@ WORDS: dict[str, str] = {
     "healthcheck": "Health check",
     "queued": "Waiting",
     "finished": "Finished",
+    "on_failure": "On failure",
+    "failures_in_window": "Failures in a window",
+    "partner": "Partner",
+    "slack": "Slack",
+    "email": "Email",
+    "webhook": "Webhook",
 }
 
 _STRIP_WORDS = {

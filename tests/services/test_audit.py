@@ -99,20 +99,21 @@ def test_what_is_refused_is_not_told(said: Any) -> None:
     assert said() == []
 
 
-def test_destination_that_is_a_secret_is_not_told(said: Any) -> None:
+@pytest.mark.parametrize("host", ["https://hooks.slack.example", "https://alerts.example:8443"])
+def test_destination_that_is_a_secret_is_not_told(said: Any, host: str) -> None:
     client = make_client()
     said()
 
     alert_rules.create_alert_rule(
         client_id=client.id,
         rule_type=RuleType.ON_FAILURE,
-        channel=Channel.SLACK,
-        destination="https://hooks.slack.example/services/T0/B0/Zx9kQ2vLm4Tt7Rw1",
+        channel=Channel.WEBHOOK,
+        destination=f"{host}/services/T0/B0/Zx9kQ2vLm4Tt7Rw1",
         updated_by="mira",
     )
 
     [(_, _, _, changes)] = said()
-    assert changes["destination"] == [None, "https://hooks.slack.example/[redacted]"]
+    assert changes["destination"] == [None, f"{host}/[redacted]"]
 
 
 def test_run_by_hand_is_told_whole_and_reports_by_their_number(said: Any) -> None:

@@ -75,13 +75,22 @@ def get_job(*, job_id: str) -> IngestionJob:
 
 
 @needs_redis
-def latest_jobs(*, limit: int = 20) -> list[IngestionJob]:
-    """List the latest jobs, the newest first.
+def latest_jobs(*, limit: int = 20, after: str | None = None) -> list[IngestionJob]:
+    """List the latest jobs, the newest first; ``after``: only those that were asked for before the job of this id.
+
+    A job that is not known any more has none after it.
 
     Raises:
         Unavailable: Redis does not answer.
     """
-    ids = state().redis.zrevrange("chm:jobs", 0, limit - 1)
+    redis = state().redis
+    start = 0
+    if after is not None:
+        place = redis.zrevrank("chm:jobs", after)
+        if not isinstance(place, int):
+            return []
+        start = place + 1
+    ids = redis.zrevrange("chm:jobs", start, start + limit - 1)
     return _read_jobs([text(raw) for raw in ids])
 
 
@@ -177,7 +186,15 @@ def _read_jobs(ids: Sequence[str]) -> list[IngestionJob]:
         requested_at = datetime.fromisoformat(text(raw[b"requested_at"]))
         of_job = [_part_progress(p.source, requested_at, progress[p.id], rq_jobs[p.id]) for p in parts[job_id]]
         scope = scope_of(json.loads(raw[b"scope"]))
-        jobs.append(IngestionJob(id=job_id, scope=scope, requested_at=requested_at, sources=_by_source(of_job)))
+        jobs.append(
+            IngestionJob(
+                id=job_id,
+                scope=scope,
+                requested_at=requested_at,
+                requested_by=text(raw.get(b"requested_by")) or None,
+                sources=_by_source(of_job),
+            )
+        )
     return jobs
 
 
