@@ -21,8 +21,9 @@ from chm_web.access.permissions import Role
 from chm_web.config import Config
 from chm_web.demo.fleet import CLIENTS
 from chm_web.demo.partner import PartnerServer
-from chm_web.models import Client, Environment, Pipeline, PipelineType, Platform, RunStatus
-from tests.factories import make_client, make_pipeline, make_run
+from chm_web.ingestion.queue import UnmappedReport, note_unmapped
+from chm_web.models import AlertRule, Client, Environment, Pipeline, PipelineType, Platform, RunStatus
+from tests.factories import make_alert_rule, make_client, make_pipeline, make_run
 from tests.http import client_of, serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +55,7 @@ class Site:
     client: Client
     failing: Pipeline
     readable: Pipeline
+    rule: AlertRule
     complaints: list[str] = field(default_factory=list)
 
     def sign_in(self, context: BrowserContext, role: Role = Role.ADMIN) -> BrowserContext:
@@ -73,6 +75,9 @@ class Site:
             "clients": "/clients",
             "client": f"/clients/{self.client.id}",
             "pipeline": f"/pipelines/{self.failing.id}",
+            "alert rules": "/alert-rules",
+            "alert rule": f"/alert-rules/{self.rule.id}/edit",
+            "ingestion": "/ingestion",
             "profile": "/profile",
             "search": "/search?q=orders",
             "help": "/help",
@@ -108,9 +113,12 @@ def site(committed_app: Flask, config: Config, partner: PartnerServer) -> Iterat
     )
     app = create_app(configured)
     client, failing, readable = _make_inventory()
+    rule = make_alert_rule(client_id=client.id)
+    with app.app_context():
+        _report_unmapped()
     server = make_server("127.0.0.1", 0, app, threaded=True)
     with serving(server):
-        yield Site(f"http://127.0.0.1:{server.server_port}", app, client, failing, readable)
+        yield Site(f"http://127.0.0.1:{server.server_port}", app, client, failing, readable, rule)
 
 
 @pytest.fixture
@@ -150,6 +158,17 @@ def watched(page: Page, site: Site) -> Page:
     page.on("console", lambda message: site.complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: site.complaints.append(str(error)))
     return page
+
+
+def _report_unmapped() -> None:
+    """Events of a job that nobody has registered."""
+    report = UnmappedReport(
+        name="vendor/nightly_orders",
+        reason="No active pipeline has this external id.",
+        status=RunStatus.FAILED,
+        sample={"job": "nightly_orders", "platform": "airflow"},
+    )
+    note_unmapped(source="openlineage", reports=[report])
 
 
 def _make_inventory() -> tuple[Client, Pipeline, Pipeline]:
