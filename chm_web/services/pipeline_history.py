@@ -44,6 +44,11 @@ class DayOfRuns:
         return self.runs - self.succeeded - self.failed
 
     @property
+    def next_day(self) -> date:
+        """The day on whose midnight this one ends."""
+        return self.day + timedelta(days=1)
+
+    @property
     def state(self) -> DayState:
         """What the day was: runs that neither succeeded nor failed do not count."""
         if self.failed:

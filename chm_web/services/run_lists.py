@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, select, tuple_
-from sqlalchemy.orm import contains_eager, defer, joinedload
+from sqlalchemy import ColumnElement, Select, Uuid, any_, literal, select, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import defer, joinedload
+from sqlalchemy.sql.base import ExecutableOption
 
 from chm_web.extensions import db
 from chm_web.models import Pipeline, Platform, Run, RunStatus
@@ -19,7 +21,7 @@ from chm_web.services.paging import Page, decode_cursor, encode_cursor, search_p
 from chm_web.services.pipelines import get_pipeline
 
 _FLEET = "runs.fleet"
-_ROWS_AT_ONCE = 500
+_RUNS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,7 @@ def list_pipeline_runs(
     limit: int = 100,
     order: str = "desc",
     cursor: str | None = None,
+    payloads: bool = True,
 ) -> Page[Run]:
     """List a pipeline's runs in the latest-run order (``desc``) or the reverse (``asc``), a page at a time.
 
@@ -58,6 +61,7 @@ def list_pipeline_runs(
         limit: runs a page.
         order: ``desc`` or ``asc``.
         cursor: the ``next_cursor`` of the page before.
+        payloads: whether each run has its payload at hand.
 
     Raises:
         NotFound: there is no such pipeline.
@@ -65,6 +69,8 @@ def list_pipeline_runs(
     """
     get_pipeline(pipeline_id=pipeline_id)
     query = select(Run).where(Run.pipeline_id == pipeline_id, *_conditions(status, since, until))
+    if not payloads:
+        query = query.options(defer(Run.payload))
     return _latest_order_page(query, descending=order == "desc", limit=limit, cursor=cursor)
 
 
@@ -94,23 +100,17 @@ def list_runs(*, wanted: RunFilter, limit: int = 100, cursor: str | None = None,
 
 
 def read_runs(*, wanted: RunFilter, limit: int) -> Iterator[Run]:
-    """Read the newest runs of all pipelines by event time, one after the other, however many there are.
+    """Read the newest runs of all pipelines by event time, one after the other.
 
-    Each has its pipeline and client at hand, and no payload. Nothing is held in memory but a few hundred of them.
+    Each has its pipeline and client at hand, and no payload. No more than a few hundred are in memory at once.
 
     Raises:
         Invalid: since is not before until.
     """
-    query = (
-        select(Run)
-        .join(Run.pipeline)
-        .join(Pipeline.client)
-        .options(contains_eager(Run.pipeline).contains_eager(Pipeline.client), defer(Run.payload))
-        .where(*_conditions(wanted.status, wanted.since, wanted.until), *_pipeline_conditions(wanted))
-        .order_by(Run.event_at.desc(), Run.id.desc())
-        .limit(limit)
+    keys = _keys(wanted, limit=limit, after=None)
+    return _read_by_ids(
+        [row.id for row in db.session.execute(keys)], joinedload(Run.pipeline).joinedload(Pipeline.client)
     )
-    return iter(db.session.scalars(query.execution_options(yield_per=_ROWS_AT_ONCE)))
 
 
 def read_pipeline_runs(
@@ -128,14 +128,21 @@ def read_pipeline_runs(
         Invalid: since is not before until.
     """
     get_pipeline(pipeline_id=pipeline_id)
-    query = (
-        select(Run)
-        .options(defer(Run.payload))
-        .where(Run.pipeline_id == pipeline_id, *_conditions(status, since, until))
-        .order_by(*_latest_order(descending=True))
-        .limit(limit)
-    )
-    return iter(db.session.scalars(query.execution_options(yield_per=_ROWS_AT_ONCE)))
+    wanted = [Run.pipeline_id == pipeline_id, *_conditions(status, since, until)]
+    ids = db.session.scalars(select(Run.id).where(*wanted).order_by(*_latest_order(descending=True)).limit(limit))
+    return _read_by_ids(ids.all())
+
+
+def _read_by_ids(ids: Sequence[UUID], *options: ExecutableOption) -> Iterator[Run]:
+    for start in range(0, len(ids), _RUNS_AT_ONCE):
+        chunk = ids[start : start + _RUNS_AT_ONCE]
+        query = select(Run).where(Run.id == any_(literal(chunk, ARRAY(Uuid)))).options(defer(Run.payload), *options)
+        found = {run.id: run for run in db.session.scalars(query)}
+        for run in found.values():
+            db.session.expunge(run)
+        # Whoever takes these may be slow: no transaction may stay open meanwhile.
+        db.session.commit()
+        yield from (found[run_id] for run_id in chunk if run_id in found)
 
 
 # -- what lists have in common ------------------------------------------------------------------------------------

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from sqlalchemy import select, text
+from sqlalchemy.orm import joinedload
 
 from chm_web.extensions import db
-from chm_web.models import Platform, Run, RunStatus
+from chm_web.models import Pipeline, Platform, Run, RunStatus
 from chm_web.queries import run_upsert
 from chm_web.queries import runs as queries
 from chm_web.services.audit import all_of, log_change, log_report
@@ -31,7 +32,9 @@ __all__ = [
     "RunSummary",
     "count_client_runs_by_status",
     "create_run",
+    "error_of",
     "get_latest_run",
+    "get_named_run",
     "get_pipeline_run",
     "get_run",
     "list_pipeline_runs",
@@ -75,6 +78,13 @@ def summarize_error(message: str | None) -> str | None:
     if not lines:
         return None
     return lines[-1] if lines[0].startswith("Traceback (most recent call last)") else lines[0]
+
+
+def error_of(run: Run) -> str | None:
+    """Give what went wrong with a run that failed or was canceled: its message, else the reason of its state."""
+    if run.status not in (RunStatus.FAILED, RunStatus.CANCELED):
+        return None
+    return run.error_message or run.status_reason
 
 
 def record_runs(*, records: Iterable[RunRecord], updated_by: str | None = None) -> RecordResult:
@@ -140,7 +150,20 @@ def get_run(*, run_id: UUID) -> Run:
     """
     run = db.session.get(Run, run_id)
     if run is None:
-        raise NotFound(f"There is no run {run_id}.")
+        raise _no_such_run(run_id)
+    return run
+
+
+def get_named_run(*, run_id: UUID) -> Run:
+    """Give one run with its pipeline and client at hand.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    named = joinedload(Run.pipeline).joinedload(Pipeline.client)
+    run = db.session.get(Run, run_id, options=[named], populate_existing=True)
+    if run is None:
+        raise _no_such_run(run_id)
     return run
 
 
@@ -235,6 +258,10 @@ def _log_report(result: RecordResult, updated_by: str | None) -> None:
     # What the platforms' feeds say is no change by anybody; their jobs tell how much they took in.
     if updated_by is not None and (result.created or result.updated):
         log_report("report runs", {"created": result.created, "updated": result.updated}, updated_by)
+
+
+def _no_such_run(run_id: UUID) -> NotFound:
+    return NotFound(f"There is no run {run_id}.")
 
 
 def _get_by_external_id(pipeline_id: UUID, external_run_id: str) -> Run:

@@ -23,6 +23,7 @@ from chm_web.web import (
     overview,
     pipelines,
     probes,
+    runs,
     static_files,
     timing,
 )
@@ -41,7 +42,7 @@ def init_app(app: Flask) -> None:
     app.jinja_env.globals["endpoints"] = app.view_functions
     app.context_processor(_who)
     declare(app, "static", Permission.PUBLIC)
-    for module in (overview, clients, pipelines, ingestion, finding, account, oidc, probes):
+    for module in (overview, clients, pipelines, runs, ingestion, finding, account, oidc, probes):
         app.register_blueprint(module.blueprint)
 
 

@@ -88,7 +88,7 @@
       var moment = new Date(element.dateTime);
       var form = element.dataset.moment;
       element.title = (form === "since" ? "Since " : "") + say(moment, "full");
-      if (form === "clock" || form === "short") element.textContent = say(moment, form);
+      if (form === "clock" || form === "short" || form === "full") element.textContent = say(moment, form);
       if (form === "hour") element.textContent = say(moment, "short").slice(0, -3);
     });
     within.querySelectorAll("[data-zone-name]").forEach(function (element) {
