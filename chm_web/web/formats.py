@@ -164,7 +164,7 @@ def against(seconds: float, median: float) -> str:
 def destination(value: str) -> str:
     """Say where an alert goes. Of an address on the web only the host: the rest may be the key to it."""
     parts = urlsplit(value)
-    return f"{parts.scheme}://{parts.hostname}/…" if parts.scheme in ("http", "https") and parts.hostname else value
+    return f"{parts.scheme}://{parts.netloc}/…" if parts.scheme in ("http", "https") else value
 
 
 def received_words(run: Run) -> str:

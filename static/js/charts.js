@@ -129,6 +129,19 @@
     });
   }
 
+  // htmx lends a new element the attributes of the old one with its id. The sizes that Chart.js has set would be among
+  // them, as a style attribute, which the policy of the page forbids.
+  document.addEventListener("htmx:beforeSwap", function (event) {
+    if (!event.detail.shouldSwap) return;
+    Object.keys(drawn).forEach(function (id) {
+      var canvas = document.getElementById(id);
+      if (!event.detail.target.contains(canvas)) return;
+      drawn[id].destroy();
+      delete drawn[id];
+      canvas.removeAttribute("style");
+    });
+  });
+
   Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
   document.addEventListener("htmx:afterSwap", drawAll);
   document.addEventListener("chm:look", drawAll);

@@ -230,6 +230,15 @@
     if (config && config.verb === "post" && byId("ingest-headline")) byId("ingest-headline").focus();
   });
 
+  // What is typed into a filter just before its list comes would wait with the old form, which is gone: ask again.
+  document.addEventListener("htmx:afterSettle", function () {
+    var field = document.activeElement;
+    var form = field && field.matches("input[type=search]") && field.closest("[data-filters]");
+    if (!form) return;
+    var asked = new URLSearchParams(window.location.search).get(field.name) || "";
+    if (field.value !== asked) window.htmx.trigger(form, "submit");
+  });
+
   document.addEventListener("htmx:afterRequest", function (event) {
     // One part that answers again says nothing about another that does not.
     if (event.detail.successful && (!noticeOf || noticeOf === event.detail.elt.id)) notify("");

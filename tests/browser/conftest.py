@@ -21,7 +21,7 @@ from chm_web.access.permissions import Role
 from chm_web.config import Config
 from chm_web.demo.fleet import CLIENTS
 from chm_web.demo.partner import PartnerServer
-from chm_web.models import Client, Environment, Pipeline, PipelineType, Platform, RunStatus
+from chm_web.models import Client, Environment, Pipeline, PipelineType, Platform, Run, RunStatus
 from tests.factories import make_client, make_pipeline, make_run
 from tests.http import client_of, serving
 
@@ -54,6 +54,7 @@ class Site:
     client: Client
     failing: Pipeline
     readable: Pipeline
+    failed_run: Run
     complaints: list[str] = field(default_factory=list)
 
     def sign_in(self, context: BrowserContext, role: Role = Role.ADMIN) -> BrowserContext:
@@ -73,6 +74,10 @@ class Site:
             "clients": "/clients",
             "client": f"/clients/{self.client.id}",
             "pipeline": f"/pipelines/{self.failing.id}",
+            "runs": "/runs",
+            "no runs": "/runs?q=nothing+bears+this+name",
+            "run": f"/runs/{self.failed_run.id}",
+            "record a run": f"/pipelines/{self.failing.id}/runs/new",
             "profile": "/profile",
             "sign-in": "/sign-in?next=/clients",
             "not found": "/no/such/page",
@@ -105,10 +110,10 @@ def site(committed_app: Flask, config: Config, partner: PartnerServer) -> Iterat
         config, partner_api_base_url=partner.base_url, partner_api_token=TOKEN, partner_page_size=200
     )
     app = create_app(configured)
-    client, failing, readable = _make_inventory()
+    client, failing, readable, failed_run = _make_inventory()
     server = make_server("127.0.0.1", 0, app, threaded=True)
     with serving(server):
-        yield Site(f"http://127.0.0.1:{server.server_port}", app, client, failing, readable)
+        yield Site(f"http://127.0.0.1:{server.server_port}", app, client, failing, readable, failed_run)
 
 
 @pytest.fixture
@@ -150,7 +155,7 @@ def watched(page: Page, site: Site) -> Page:
     return page
 
 
-def _make_inventory() -> tuple[Client, Pipeline, Pipeline]:
+def _make_inventory() -> tuple[Client, Pipeline, Pipeline, Run]:
     """One client of the demo's: a pipeline that the partner knows, and one in each state of health."""
     known = next(pipeline for client in CLIENTS for pipeline in client.pipelines if pipeline.platform == "vendor_api")
     client = make_client(name=known.client)
@@ -181,7 +186,9 @@ def _make_inventory() -> tuple[Client, Pipeline, Pipeline]:
         if hours > 3:
             make_run(failing, **times)
         else:
-            make_run(failing, **times, status=RunStatus.FAILED, error_message=error)
+            failed = make_run(
+                failing, **times, status=RunStatus.FAILED, error_message=error, payload={"dag_id": "orders_daily"}
+            )
     for status in (RunStatus.SKIPPED, RunStatus.CANCELED):
         make_run(
             failing,
@@ -190,4 +197,4 @@ def _make_inventory() -> tuple[Client, Pipeline, Pipeline]:
             finished_at=now - timedelta(hours=8.5),
         )
     make_run(failing, status=RunStatus.RUNNING, started_at=now - timedelta(minutes=14))
-    return client, failing, readable
+    return client, failing, readable, failed
