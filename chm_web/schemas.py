@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import ValidationError, fields, validate, validates_schema
 
+from chm_web.json_answers import Schema
 from chm_web.models import (
     EXTERNAL_ID_MAX_LENGTH,
     Channel,
@@ -60,8 +61,8 @@ class UtcTime(fields.AwareDateTime):
             raise ValidationError("Must be a time between 1970 and 2199.")
         return moment
 
-    def _serialize(self, value: datetime | None, *args: Any, **kwargs: Any) -> str | None:
-        return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    def _serialize(self, value: datetime | None, *args: Any, **kwargs: Any) -> Any:
+        return None if value is None else value.astimezone(UTC)
 
 
 class Flag(fields.Boolean):

@@ -79,6 +79,8 @@ class Site:
             "run": f"/runs/{self.failed_run.id}",
             "record a run": f"/pipelines/{self.failing.id}/runs/new",
             "profile": "/profile",
+            "search": "/search?q=orders",
+            "help": "/help",
             "sign-in": "/sign-in?next=/clients",
             "not found": "/no/such/page",
         }
