@@ -25,6 +25,7 @@ from chm_web.web import (
     pings,
     pipelines,
     probes,
+    runs,
     static_files,
     timing,
 )
@@ -44,7 +45,7 @@ def init_app(app: Flask) -> None:
     app.context_processor(_who)
     pings.init_app(app)
     declare(app, "static", Permission.PUBLIC)
-    for module in (overview, clients, pipelines, alert_rules, ingestion, finding, account, oidc, pings, probes):
+    for module in (overview, clients, pipelines, runs, alert_rules, ingestion, finding, account, oidc, pings, probes):
         app.register_blueprint(module.blueprint)
 
 

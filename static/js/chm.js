@@ -88,7 +88,7 @@
       var moment = new Date(element.dateTime);
       var form = element.dataset.moment;
       element.title = (form === "since" ? "Since " : "") + say(moment, "full");
-      if (form === "clock" || form === "short") element.textContent = say(moment, form);
+      if (form === "clock" || form === "short" || form === "full") element.textContent = say(moment, form);
       if (form === "hour") element.textContent = say(moment, "short").slice(0, -3);
     });
     within.querySelectorAll("[data-zone-name]").forEach(function (element) {
@@ -228,6 +228,15 @@
     if (panel) announce(panel.dataset.announce);
     // The pressed button is gone: its keyboard user goes on at what took its place.
     if (config && config.verb === "post" && byId("ingest-headline")) byId("ingest-headline").focus();
+  });
+
+  // What is typed into a filter just before its list comes would wait with the old form, which is gone: ask again.
+  document.addEventListener("htmx:afterSettle", function () {
+    var field = document.activeElement;
+    var form = field && field.matches("input[type=search]") && field.closest("[data-filters]");
+    if (!form) return;
+    var asked = new URLSearchParams(window.location.search).get(field.name) || "";
+    if (field.value !== asked) window.htmx.trigger(form, "submit");
   });
 
   document.addEventListener("htmx:afterRequest", function (event) {

@@ -22,7 +22,7 @@ from chm_web.config import Config
 from chm_web.demo.fleet import CLIENTS
 from chm_web.demo.partner import PartnerServer
 from chm_web.ingestion.queue import UnmappedReport, note_unmapped
-from chm_web.models import AlertRule, Client, Environment, Pipeline, PipelineType, Platform, RunStatus
+from chm_web.models import AlertRule, Client, Environment, Pipeline, PipelineType, Platform, Run, RunStatus
 from tests.factories import make_alert_rule, make_client, make_pipeline, make_run
 from tests.http import client_of, serving
 
@@ -56,6 +56,7 @@ class Site:
     failing: Pipeline
     readable: Pipeline
     rule: AlertRule
+    failed_run: Run
     complaints: list[str] = field(default_factory=list)
 
     def sign_in(self, context: BrowserContext, role: Role = Role.ADMIN) -> BrowserContext:
@@ -78,6 +79,10 @@ class Site:
             "alert rules": "/alert-rules",
             "alert rule": f"/alert-rules/{self.rule.id}/edit",
             "ingestion": "/ingestion",
+            "runs": "/runs",
+            "no runs": "/runs?q=nothing+bears+this+name",
+            "run": f"/runs/{self.failed_run.id}",
+            "record a run": f"/pipelines/{self.failing.id}/runs/new",
             "profile": "/profile",
             "search": "/search?q=orders",
             "help": "/help",
@@ -112,13 +117,13 @@ def site(committed_app: Flask, config: Config, partner: PartnerServer) -> Iterat
         config, partner_api_base_url=partner.base_url, partner_api_token=TOKEN, partner_page_size=200
     )
     app = create_app(configured)
-    client, failing, readable = _make_inventory()
+    client, failing, readable, failed_run = _make_inventory()
     rule = make_alert_rule(client_id=client.id)
     with app.app_context():
         _report_unmapped()
     server = make_server("127.0.0.1", 0, app, threaded=True)
     with serving(server):
-        yield Site(f"http://127.0.0.1:{server.server_port}", app, client, failing, readable, rule)
+        yield Site(f"http://127.0.0.1:{server.server_port}", app, client, failing, readable, rule, failed_run)
 
 
 @pytest.fixture
@@ -171,7 +176,7 @@ def _report_unmapped() -> None:
     note_unmapped(source="openlineage", reports=[report])
 
 
-def _make_inventory() -> tuple[Client, Pipeline, Pipeline]:
+def _make_inventory() -> tuple[Client, Pipeline, Pipeline, Run]:
     """One client of the demo's: a pipeline that the partner knows, and one in each state of health."""
     known = next(pipeline for client in CLIENTS for pipeline in client.pipelines if pipeline.platform == "vendor_api")
     client = make_client(name=known.client)
@@ -202,7 +207,9 @@ def _make_inventory() -> tuple[Client, Pipeline, Pipeline]:
         if hours > 3:
             make_run(failing, **times)
         else:
-            make_run(failing, **times, status=RunStatus.FAILED, error_message=error)
+            failed = make_run(
+                failing, **times, status=RunStatus.FAILED, error_message=error, payload={"dag_id": "orders_daily"}
+            )
     for status in (RunStatus.SKIPPED, RunStatus.CANCELED):
         make_run(
             failing,
@@ -211,4 +218,4 @@ def _make_inventory() -> tuple[Client, Pipeline, Pipeline]:
             finished_at=now - timedelta(hours=8.5),
         )
     make_run(failing, status=RunStatus.RUNNING, started_at=now - timedelta(minutes=14))
-    return client, failing, readable
+    return client, failing, readable, failed

@@ -24,6 +24,10 @@ PAGES = [
     "alert rules",
     "alert rule",
     "ingestion",
+    "runs",
+    "no runs",
+    "run",
+    "record a run",
     "sign-in",
     "not found",
 ]
