@@ -14,6 +14,8 @@ from chm_web.services.exceptions import Unavailable
 from chm_web.web import (
     account,
     asked,
+    client_forms,
+    client_list,
     clients,
     finding,
     formats,
@@ -21,10 +23,28 @@ from chm_web.web import (
     ingestion,
     oidc,
     overview,
+    pipeline_forms,
+    pipeline_list,
     pipelines,
     probes,
     static_files,
     timing,
+)
+
+# Some share a blueprint: what a resource's pages are called does not depend on how many modules make them.
+_MODULES = (
+    overview,
+    clients,
+    client_list,
+    client_forms,
+    pipelines,
+    pipeline_list,
+    pipeline_forms,
+    ingestion,
+    finding,
+    account,
+    oidc,
+    probes,
 )
 
 
@@ -38,11 +58,12 @@ def init_app(app: Flask) -> None:
     headers.init_app(app)
     timing.init_app(app)
     app.jinja_env.globals["same_page"] = asked.same_page
+    app.jinja_env.globals["parameters"] = asked.parameters
     app.jinja_env.globals["endpoints"] = app.view_functions
     app.context_processor(_who)
     declare(app, "static", Permission.PUBLIC)
-    for module in (overview, clients, pipelines, ingestion, finding, account, oidc, probes):
-        app.register_blueprint(module.blueprint)
+    for blueprint in dict.fromkeys(module.blueprint for module in _MODULES):
+        app.register_blueprint(blueprint)
 
 
 def _who() -> dict[str, Any]:

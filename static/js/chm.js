@@ -275,11 +275,14 @@
     );
   }
 
-  // --- Questions before what cannot be undone: a form with data-confirm names a <dialog> by its id --------------
+  // --- Questions before what cannot be undone: a form, or one of its buttons, names a <dialog> by data-confirm.
+  // A yes goes along as `confirmed`, by which the server knows that it need not ask. ------------------------------
 
   document.addEventListener("submit", function (event) {
     var form = event.target;
-    var dialog = form.dataset.confirm && byId(form.dataset.confirm);
+    var button = event.submitter;
+    var id = (button && button.dataset.confirm) || form.dataset.confirm;
+    var dialog = id && byId(id);
     if (!dialog || form.dataset.confirmed) return;
     event.preventDefault();
     event.stopImmediatePropagation();
@@ -287,9 +290,15 @@
     dialog.showModal();
     dialog.onclose = function () {
       if (dialog.returnValue !== "yes") return;
+      var yes = document.createElement("input");
+      yes.type = "hidden";
+      yes.name = "confirmed";
+      yes.value = "yes";
+      form.appendChild(yes);
       form.dataset.confirmed = "yes";
-      form.requestSubmit(event.submitter);
+      form.requestSubmit(button);
       delete form.dataset.confirmed;
+      yes.remove();
     };
   }, true);
 
