@@ -20,7 +20,6 @@ from chm_web.services.health import Health, StripRun, run_strips
 from chm_web.services.paging import decode_cursor, encode_cursor, search_pattern
 
 STRIP_LENGTH = 14
-_ROWS_A_BATCH = 500
 
 PipelineOrder = Order
 
@@ -134,12 +133,12 @@ def list_pipeline_rows(
 
 
 def iterate_pipeline_rows(
-    *, filters: PipelineFilters, order: PipelineOrder, descending: bool = False, now: datetime
+    *, filters: PipelineFilters, order: PipelineOrder, descending: bool = False, now: datetime, batch: int = 500
 ) -> Iterator[PipelineRow]:
-    """Give the whole table, as ``list_pipeline_rows`` does a page of it; few rows are held at a time."""
+    """Give the whole table, as ``list_pipeline_rows`` does a page of it: all ids at once, rows a ``batch`` at a time."""
     found = _ordered(filters, order, descending, now=now, after=None, limit=None)
-    for start in range(0, len(found), _ROWS_A_BATCH):
-        yield from _rows([key[0] for key in found[start : start + _ROWS_A_BATCH]], now)
+    for start in range(0, len(found), batch):
+        yield from _rows([key[0] for key in found[start : start + batch]], now)
 
 
 def _ordered(
