@@ -135,7 +135,7 @@ def list_pipeline_rows(
 def iterate_pipeline_rows(
     *, filters: PipelineFilters, order: PipelineOrder, descending: bool = False, now: datetime, batch: int = 500
 ) -> Iterator[PipelineRow]:
-    """Give the whole table, as ``list_pipeline_rows`` does a page of it: all ids at once, rows a ``batch`` at a time."""
+    """Give the whole table, as ``list_pipeline_rows`` does a page of it, a ``batch`` of rows at a time."""
     found = _ordered(filters, order, descending, now=now, after=None, limit=None)
     for start in range(0, len(found), batch):
         yield from _rows([key[0] for key in found[start : start + batch]], now)

@@ -195,7 +195,13 @@
     event.detail.headers["X-CSRFToken"] = document.querySelector('meta[name="csrf-token"]').content;
     // A page that is merely open must not keep its session alive.
     if (event.detail.verb === "get" && event.detail.elt.hasAttribute("data-polls")) event.detail.headers["X-CHM-Poll"] = "1";
+    if (event.detail.elt.hasAttribute("data-filters")) leaveOutEmpty(event.detail.parameters);
   });
+
+  // What is not chosen does not stand in the address.
+  function leaveOutEmpty(parameters) {
+    Object.keys(parameters).forEach(function (name) { if (parameters[name] === "") delete parameters[name]; });
+  }
 
   document.addEventListener("htmx:beforeRequest", function (event) {
     if (!isPoll(event.detail)) return;

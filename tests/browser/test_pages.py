@@ -12,7 +12,19 @@ from tests.browser.conftest import ROOT, Site, watched
 pytestmark = pytest.mark.browser
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
-PAGES = ["overview", "healthy", "clients", "client", "pipeline", "profile", "sign-in", "not found"]
+PAGES = [
+    "overview",
+    "healthy",
+    "clients",
+    "client",
+    "client form",
+    "pipelines",
+    "pipeline",
+    "pipeline form",
+    "profile",
+    "sign-in",
+    "not found",
+]
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 
 
