@@ -1,4 +1,4 @@
-"""Clients: how each is doing, and everything about one."""
+"""Everything about one client."""
 
 from __future__ import annotations
 
@@ -19,19 +19,6 @@ blueprint = PageBlueprint("clients", __name__, url_prefix="/clients")
 
 WINDOWS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 WINDOW_WORDS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
-CLIENTS_LIMIT = 1000
-
-
-@blueprint.get("", allow=Permission.READ)
-def index() -> str:
-    """List all clients, those in most trouble first. For everyone who is signed in."""
-    return render_template("clients/index.html", **_clients())
-
-
-@blueprint.get("/list", allow=Permission.READ)
-def index_fragment() -> str:
-    """Show the list of clients alone, for its own refresh. For everyone who is signed in."""
-    return render_template("clients/_list.html", **_clients())
 
 
 @blueprint.get("/<uuid:client_id>", allow=Permission.READ)
@@ -45,12 +32,6 @@ def show(client_id: UUID) -> str:
 def fragment(client_id: UUID) -> str:
     """Show one client's figures and pipelines alone, for the page's own refresh. For everyone who is signed in."""
     return render_template("clients/_health.html", **_client(client_id))
-
-
-def _clients() -> dict[str, Any]:
-    now = datetime.now(UTC)
-    rows, is_cut = health.list_clients_by_trouble(now=now, limit=CLIENTS_LIMIT)
-    return {"now": now, "rows": rows, "is_cut": is_cut}
 
 
 def _client(client_id: UUID) -> dict[str, Any]:

@@ -28,6 +28,9 @@ PAGES = [
     "no runs",
     "run",
     "record a run",
+    "client form",
+    "pipelines",
+    "pipeline form",
     "sign-in",
     "not found",
 ]

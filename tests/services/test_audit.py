@@ -57,6 +57,15 @@ def test_change_is_told_with_its_fields_before_and_after(said: Any) -> None:
     assert pipeline.updated_by == "mira"
 
 
+def test_each_of_several_that_are_disabled_at_once_is_told(said: Any) -> None:
+    marked = [make_pipeline().id, make_pipeline().id]
+    said()
+
+    pipelines.set_pipelines_active(pipeline_ids=marked, is_active=False, updated_by="mira")
+
+    assert said() == [("update", "pipelines", "mira", {"is_active": [True, False]})] * 2
+
+
 def test_change_that_changes_nothing_is_nobodys(said: Any) -> None:
     pipeline = make_pipeline(name="orders", updated_by="mira")
     before = pipeline.updated_at

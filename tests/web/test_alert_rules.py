@@ -254,12 +254,12 @@ def test_numbers_of_a_window_are_left_out_of_a_rule_without_one(client: FlaskCli
     ("values", "field", "issue"),
     [
         ({"client_id": ""}, "client_id", "needs a client"),
-        ({"destination": ""}, "destination", "required"),
+        ({"destination": ""}, "destination", "needed"),
         ({"destination": "nobody"}, "destination", "#channel"),
         ({"channel": "email"}, "destination", "give an address"),
         ({"rule_type": "failures_in_window"}, "threshold", "Required"),
         ({"rule_type": "failures_in_window", "threshold": "0", "window_minutes": "5"}, "threshold", "greater"),
-        ({"rule_type": "failures_in_window", "threshold": "two", "window_minutes": "5"}, "threshold", "integer"),
+        ({"rule_type": "failures_in_window", "threshold": "two", "window_minutes": "5"}, "threshold", "whole number"),
     ],
 )
 def test_refused_rule_says_what_is_wrong_beside_the_field(

@@ -1,4 +1,4 @@
-"""The pages of clients."""
+"""The page of a client."""
 
 from __future__ import annotations
 
@@ -10,25 +10,6 @@ from flask.testing import FlaskClient
 from chm_web.models import RunStatus
 from tests.factories import make_client, make_pipeline, make_run
 from tests.web.scenes import ago, make_failing, make_healthy
-
-
-def test_index_lists_clients_in_most_trouble_first(client: FlaskClient) -> None:
-    make_healthy(client=make_client(name="Aardvark"))
-    make_failing(client=make_client(name="Zebra"))
-
-    page = client.get("/clients").text
-
-    assert page.index("Zebra") < page.index("Aardvark")
-
-
-def test_index_marks_disabled_clients(client: FlaskClient) -> None:
-    make_client(name="Gone", is_active=False)
-
-    assert "Disabled" in client.get("/clients").text
-
-
-def test_index_without_clients_says_what_to_do(client: FlaskClient) -> None:
-    assert "There are no clients yet" in client.get("/clients").text
 
 
 def test_client_page_lists_its_pipelines_worst_first(client: FlaskClient) -> None:

@@ -21,7 +21,7 @@ from chm_web.ingestion.queue.failures import RunKey, match_failures
 from chm_web.ingestion.queue.looking import WORKER_SILENT_AFTER, check_workers, count_live_workers, ping
 from chm_web.ingestion.queue.schedule import run_schedule
 from chm_web.ingestion.queue.signs import Signs, SourceSigns, read_signs
-from chm_web.ingestion.queue.telling import find_live_job, get_job, last_job, latest_jobs, list_rejected
+from chm_web.ingestion.queue.telling import find_live_job, get_job, last_job, last_jobs, latest_jobs, list_rejected
 from chm_web.ingestion.queue.unmapped import UnmappedName, UnmappedReport, list_unmapped, note_unmapped
 from chm_web.ingestion.queue.work import run_worker
 
@@ -38,6 +38,7 @@ __all__ = [
     "get_job",
     "init_app",
     "last_job",
+    "last_jobs",
     "latest_jobs",
     "list_rejected",
     "list_unmapped",

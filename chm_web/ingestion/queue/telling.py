@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -120,13 +120,37 @@ def last_job(*, scope: SyncScope) -> IngestionJob | None:
     Raises:
         Unavailable: Redis does not answer.
     """
-    wider = {
+    return last_jobs(scopes=[scope]).get(scope)
+
+
+@needs_redis
+def last_jobs(*, scopes: Collection[SyncScope]) -> dict[SyncScope, IngestionJob]:
+    """Give what ``last_job`` gives for each of several scopes that have any, at the cost of one.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    covering = {scope: [scope_key(wider) for wider in _wider(scope)] for scope in scopes}
+    keys = list(dict.fromkeys(itertools.chain.from_iterable(covering.values())))
+    if not keys:
+        return {}
+    ids = {key: text(raw) for key, raw in zip(keys, state().redis.hmget("chm:last", keys), strict=True) if raw}
+    jobs = {job.id: job for job in _read_jobs(list(dict.fromkeys(ids.values())))}
+    found: dict[SyncScope, IngestionJob] = {}
+    for scope, asked_for in covering.items():
+        known = [jobs[ids[key]] for key in asked_for if ids.get(key) in jobs]
+        if known:
+            found[scope] = max(known, key=lambda job: job.requested_at)
+    return found
+
+
+def _wider(scope: SyncScope) -> set[SyncScope]:
+    """Give the scopes that cover ``scope``, itself included."""
+    return {
         replace(scope, **dict.fromkeys(left_out))
         for count in range(4)
         for left_out in itertools.combinations(("client_id", "pipeline_id", "source"), count)
     }
-    ids = state().redis.hmget("chm:last", [scope_key(one) for one in wider])
-    return max(_read_jobs([text(raw) for raw in ids if raw]), key=lambda job: job.requested_at, default=None)
 
 
 @needs_redis
