@@ -112,3 +112,6 @@ STRIPS = text("""
     ORDER BY s.pipeline_id, r.event_at, r.id
 """)
 """The last ``length`` runs of each pipeline, oldest first."""
+
+OF_PIPELINES = "p.id = ANY(:pipeline_ids)"
+"""A condition for ``pipeline_health``: only these pipelines."""

@@ -198,3 +198,9 @@ def _tally(rows: Iterable[RowMapping]) -> HealthTally:
     rows = list(rows)
     counts = dict.fromkeys(Health, 0) | {Health(row["health"]): row["pipelines"] for row in rows}
     return HealthTally(counts, sum(row["running"] for row in rows))
+
+
+def list_health_of(*, pipeline_ids: Collection[UUID], now: datetime, limit: int = 50) -> list[PipelineHealth]:
+    """List these pipelines, worst first, at most ``limit`` of each state of health."""
+    query = queries.pipeline_health(where=queries.OF_PIPELINES)
+    return _list(query, now=now, health=None, limit=limit, pipeline_ids=list(pipeline_ids))

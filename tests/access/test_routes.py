@@ -45,6 +45,7 @@ TABLE: dict[str, Permission] = {
     # pages
     "GET /": READ,
     "GET /overview/health": READ,
+    "GET /overview/changes": READ,
     "GET /clients": READ,
     "GET /clients/list": READ,
     "GET /clients/<uuid:client_id>": READ,

@@ -163,7 +163,7 @@ def test_counts_are_those_of_the_dashboards_and_of_the_list(hours: float) -> Non
             sa.text("SELECT change, count(*) FROM reporting.health_changes(:since, :now) GROUP BY change"),
             {"since": since, "now": NOW},
         ).all()
-    )  # type: ignore[arg-type]
+    )
 
     counted: dict[str, int] = {}
     for tally in tally_changes(fleet=look_at_fleet(now=NOW), since=since, now=NOW).values():
