@@ -43,7 +43,8 @@ LIST = text(f"""
     SELECT listed.*, before.health AS old_health, run.id AS run_id,
         coalesce(run.error_message, run.status_reason) AS error
     FROM (
-        SELECT change.*, count(*) OVER kind AS total, row_number() OVER (kind ORDER BY changed_at DESC, pipeline_id) AS place
+        SELECT change.*, count(*) OVER kind AS total,
+            row_number() OVER (kind ORDER BY changed_at DESC, pipeline_id) AS place
         FROM reporting.health_changes(:since, :now) change
         WINDOW kind AS (PARTITION BY change.change)
     ) listed

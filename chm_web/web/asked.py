@@ -115,12 +115,13 @@ def moment(name: str) -> datetime | None:
     return found
 
 
-def same_page(**changes: Any) -> str:
+def same_page(endpoint: str | None = None, /, **changes: Any) -> str:
     """Give the address of the page at hand with other parameters: None takes one away.
 
     A list that is filtered or ordered anew begins at its first page, so a cursor is kept only when it is named.
+    A part that refreshes itself at an address of its own names the ``endpoint`` of its page.
     """
     asked: dict[str, Any] = {name: value for name, value in request.args.items() if value and name != "cursor"}
     values = {**(request.view_args or {}), **asked, **changes}
     assert request.endpoint is not None  # noqa: S101 - the guard has seen to it
-    return url_for(request.endpoint, **{name: value for name, value in values.items() if value is not None})
+    return url_for(endpoint or request.endpoint, **{name: value for name, value in values.items() if value is not None})
