@@ -44,8 +44,8 @@ BY_PIPELINE = text("""
 """)
 """Outcomes of a client's pipelines that ran in a window, most failures first."""
 
-# A spell begins with a success. What failed within it is one outage, which ends with the success of the next spell; of a
-# pipeline that was failing when the window began, the spell before the first success began with that outage.
+# A spell begins with a success. What failed within it is one outage, which ends with the success of the next spell.
+# Of a pipeline that was failing when the window began, the spell before the first success is that outage's rest.
 OUTAGES = text("""
     WITH steps AS (
         SELECT pipeline_id, pipeline_name, event_at, failures,

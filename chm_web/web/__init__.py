@@ -19,6 +19,7 @@ from chm_web.web import (
     formats,
     headers,
     ingestion,
+    insights,
     oidc,
     overview,
     pings,
@@ -43,7 +44,7 @@ def init_app(app: Flask) -> None:
     app.context_processor(_who)
     pings.init_app(app)
     declare(app, "static", Permission.PUBLIC)
-    for module in (overview, clients, pipelines, ingestion, finding, account, oidc, pings, probes):
+    for module in (overview, clients, pipelines, insights, ingestion, finding, account, oidc, pings, probes):
         app.register_blueprint(module.blueprint)
 
 

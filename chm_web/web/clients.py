@@ -13,6 +13,7 @@ from chm_web.ingestion.progress import SyncScope
 from chm_web.services import health
 from chm_web.web.blueprints import PageBlueprint
 from chm_web.web.client_page import client_page
+from chm_web.web.client_report import client_report
 from chm_web.web.panel import panel_for_scope
 
 blueprint = PageBlueprint("clients", __name__, url_prefix="/clients")
@@ -43,6 +44,12 @@ def show(client_id: UUID) -> str:
 def fragment(client_id: UUID) -> str:
     """Show one client's figures and pipelines alone, for the page's own refresh. For everyone who is signed in."""
     return render_template("clients/_health.html", **client_page(client_id))
+
+
+@blueprint.get("/<uuid:client_id>/report", allow=Permission.READ)
+def report(client_id: UUID) -> str:
+    """Show a client's period as a report to print or send, by default of the last month. For everyone signed in."""
+    return render_template("clients/report.html", **client_report(client_id))
 
 
 def _clients() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -16,10 +17,10 @@ from tests.services.recording import record
 
 pytestmark = pytest.mark.usefixtures("app")
 
-WEEK = {"since": ago(24 * 7), "until": NOW}
+SINCE = ago(24 * 7)
 
 
-def client_with(*runs: tuple[RunStatus, float], **values: object) -> Client:
+def client_with(*runs: tuple[RunStatus, float], **values: Any) -> Client:
     """A client with one pipeline; of its runs, the status and how many hours before NOW they ended."""
     client = make_client()
     pipeline = make_pipeline(client, **values)
@@ -44,7 +45,7 @@ def spans(client: Client, since: float = 100, until: float = 0) -> list[tuple[fl
 def test_flaky_pipelines_are_those_that_change_most_often() -> None:
     ids = scene.build()
 
-    flaky = stability.list_flaky(**WEEK)
+    flaky = stability.list_flaky(since=SINCE, until=NOW)
 
     # prices: success, failed, success, failed, success, success; broken only ever failed.
     assert [(each.pipeline_id, each.runs, each.failed, each.changes, each.flakiness) for each in flaky] == [
@@ -55,8 +56,8 @@ def test_flaky_pipelines_are_those_that_change_most_often() -> None:
 def test_flaky_pipelines_of_one_client_leave_out_the_rest() -> None:
     ids = scene.build()
 
-    assert len(stability.list_flaky(**WEEK, client_id=ids["Acme"])) == 1
-    assert stability.list_flaky(**WEEK, client_id=ids["Birch"]) == []
+    assert len(stability.list_flaky(since=SINCE, until=NOW, client_id=ids["Acme"])) == 1
+    assert stability.list_flaky(since=SINCE, until=NOW, client_id=ids["Birch"]) == []
 
 
 def test_platforms_are_compared_with_the_window_before() -> None:
@@ -83,8 +84,8 @@ def test_durations_are_counted_and_ranked() -> None:
     pipeline = make_pipeline(platform=Platform.DBT)
     record(*(make_record(pipeline, **scene.run(SUCCESS, 3, seconds=seconds)) for seconds in (0.5, 10, 20, 7200)))
 
-    counted = stability.count_durations(**WEEK)
-    (dbt,) = stability.list_durations(**WEEK)
+    counted = stability.count_durations(since=SINCE, until=NOW)
+    (dbt,) = stability.list_durations(since=SINCE, until=NOW)
 
     assert {(each.lower_seconds, each.runs) for each in counted if each.runs} == {(0, 1), (5, 1), (15, 1), (7200, 1)}
     assert counted[-1].upper_seconds is None
