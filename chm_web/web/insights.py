@@ -18,7 +18,7 @@ from chm_web.web.formats import duration, words
 
 blueprint = PageBlueprint("insights", __name__, url_prefix="/insights")
 
-SHOWN = 25
+SHOWN = 15
 EXPORTED = 10_000
 
 
