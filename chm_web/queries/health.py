@@ -98,6 +98,7 @@ FLEET = "in_service"
 FLEET_RUNNING = "in_service AND running_since IS NOT NULL"
 OF_CLIENT = "client_id = :client_id AND is_active"
 OF_PIPELINE = "pipeline_id = :pipeline_id"
+OF_PIPELINES = "pipeline_id = ANY(:pipeline_ids)"
 
 
 STRIPS = text("""
@@ -112,6 +113,3 @@ STRIPS = text("""
     ORDER BY s.pipeline_id, r.event_at, r.id
 """)
 """The last ``length`` runs of each pipeline, oldest first."""
-
-OF_PIPELINES = "p.id = ANY(:pipeline_ids)"
-"""A condition for ``pipeline_health``: only these pipelines."""
