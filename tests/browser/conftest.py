@@ -70,8 +70,11 @@ class Site:
         return {
             "overview": "/",
             "healthy": "/?health=healthy",
+            "changes": "/overview/changes?changed=7d",
             "clients": "/clients",
             "client": f"/clients/{self.client.id}",
+            "report": f"/clients/{self.client.id}/report?window=7d",
+            "insights": "/insights",
             "pipeline": f"/pipelines/{self.failing.id}",
             "profile": "/profile",
             "search": "/search?q=orders",

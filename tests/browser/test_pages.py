@@ -12,7 +12,21 @@ from tests.browser.conftest import ROOT, Site, watched
 pytestmark = pytest.mark.browser
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
-PAGES = ["overview", "healthy", "clients", "client", "pipeline", "profile", "search", "help", "sign-in", "not found"]
+PAGES = [
+    "overview",
+    "healthy",
+    "changes",
+    "clients",
+    "client",
+    "report",
+    "insights",
+    "pipeline",
+    "profile",
+    "search",
+    "help",
+    "sign-in",
+    "not found",
+]
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 
 
@@ -25,6 +39,8 @@ def open_page(browser: Browser, site: Site, name: str, size: str, theme: Any) ->
         site.sign_in(context)
     page = watched(context.new_page(), site)
     page.goto(site.url + site.paths[name])
+    # Parts that a page asks for once it is shown belong to it.
+    expect(page.locator("[hx-trigger=load]")).to_have_count(0)
     return page
 
 
