@@ -153,6 +153,12 @@ def list_client_health(
     return _list(query, now=now, health=health, limit=limit, client_id=client_id)
 
 
+def list_health_of(*, pipeline_ids: Collection[UUID], now: datetime, limit: int = 50) -> list[PipelineHealth]:
+    """List these pipelines, worst first, at most ``limit`` of each state of health."""
+    query = queries.pipeline_health(where=queries.OF_PIPELINES)
+    return _list(query, now=now, health=None, limit=limit, pipeline_ids=list(pipeline_ids))
+
+
 def get_pipeline_health(*, pipeline_id: UUID, now: datetime) -> PipelineHealth:
     """Give one pipeline's health, active or not.
 

@@ -134,12 +134,13 @@ def parameters() -> dict[str, Any]:
     }
 
 
-def same_page(**changes: Any) -> str:
+def same_page(endpoint: str | None = None, /, **changes: Any) -> str:
     """Give the address of the page at hand with other parameters: None takes one away.
 
     A list that is filtered or ordered anew begins at its first page, so a cursor is kept only when it is named.
+    A part that refreshes itself at an address of its own names the ``endpoint`` of its page.
     """
     asked = {name: value for name, value in parameters().items() if name != "cursor"}
     values = {**(request.view_args or {}), **asked, **changes}
     assert request.endpoint is not None  # noqa: S101 - the guard has seen to it
-    return url_for(request.endpoint, **{name: value for name, value in values.items() if value is not None})
+    return url_for(endpoint or request.endpoint, **{name: value for name, value in values.items() if value is not None})

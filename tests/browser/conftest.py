@@ -73,10 +73,13 @@ class Site:
         return {
             "overview": "/",
             "healthy": "/?health=healthy",
+            "changes": "/overview/changes?changed=7d",
             "clients": "/clients",
             "client": f"/clients/{self.client.id}",
             "client form": f"/clients/{self.client.id}/edit",
             "pipelines": "/pipelines?active=all",
+            "report": f"/clients/{self.client.id}/report?window=7d",
+            "insights": "/insights",
             "pipeline": f"/pipelines/{self.failing.id}",
             "alert rules": "/alert-rules",
             "alert rule": f"/alert-rules/{self.rule.id}/edit",

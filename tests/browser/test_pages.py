@@ -15,8 +15,11 @@ AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 PAGES = [
     "overview",
     "healthy",
+    "changes",
     "clients",
     "client",
+    "report",
+    "insights",
     "pipeline",
     "profile",
     "search",
@@ -46,6 +49,8 @@ def open_page(browser: Browser, site: Site, name: str, size: str, theme: Any) ->
         site.sign_in(context)
     page = watched(context.new_page(), site)
     page.goto(site.url + site.paths[name])
+    # Parts that a page asks for once it is shown belong to it.
+    expect(page.locator("[hx-trigger=load]")).to_have_count(0)
     return page
 
 
