@@ -67,7 +67,6 @@ def init_app(app: Flask) -> None:
     timing.init_app(app)
     app.jinja_env.globals["same_page"] = asked.same_page
     app.jinja_env.globals["parameters"] = asked.parameters
-    app.jinja_env.globals["endpoints"] = app.view_functions
     app.context_processor(_who)
     pings.init_app(app)
     declare(app, "static", Permission.PUBLIC)
