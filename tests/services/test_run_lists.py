@@ -82,7 +82,7 @@ def scope_of(name: str, fleet: Fleet) -> dict[str, Any]:
     """The pipelines that are wanted."""
     pipelines = {pipeline.name: pipeline for _, pipeline in fleet}
     first, foreign = pipelines["orders_daily"], pipelines["invoices"]
-    return {
+    scopes: dict[str, dict[str, Any]] = {
         "none": {},
         "client": {"client_id": first.client_id},
         "pipeline": {"pipeline_id": first.id},
@@ -90,13 +90,14 @@ def scope_of(name: str, fleet: Fleet) -> dict[str, Any]:
         "name": {"q": "orders_"},
         "client and platform": {"client_id": first.client_id, "platform": Platform.CRON},
         "pipeline of another client": {"client_id": first.client_id, "pipeline_id": foreign.id},
-    }[name]
+    }
+    return scopes[name]
 
 
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("status", [None, *RunStatus])
 def test_pages_and_files_hold_the_wanted_runs_newest_first(fleet: Fleet, scope: str, status: RunStatus | None) -> None:
-    window = {"since": NOW + timedelta(minutes=3), "until": NOW + timedelta(minutes=17)}
+    window: dict[str, Any] = {"since": NOW + timedelta(minutes=3), "until": NOW + timedelta(minutes=17)}
     for limits, limit in itertools.product(({}, window), (7, 100)):
         wanted = RunFilter(**scope_of(scope, fleet), status=status, **limits)
         expected = [run.id for run, pipeline in fleet if matches(run, pipeline, wanted)]
