@@ -9,6 +9,9 @@ from uuid import UUID
 
 from flask import current_app, request, url_for
 
+from chm_web.access.guard import may
+from chm_web.access.permissions import Permission
+from chm_web.access.ping_keys import ping_key
 from chm_web.config import Config
 from chm_web.models import RunStatus
 from chm_web.services import effective_rules, health, pipeline_history, pipelines, run_lists
@@ -60,6 +63,8 @@ def read_pipeline_page(pipeline_id: UUID) -> dict[str, Any]:
         "status_filters": STATUS_FILTERS,
         "cursor": cursor,
         "base_url": _base_url(),
+        # The key is for those who could report runs anyway.
+        "ping_url": f"{_base_url()}/ping/{ping_key(pipeline_id)}" if may(Permission.REPORT) else None,
         "example_start": now - timedelta(minutes=5),
     }
 

@@ -11,11 +11,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
+from chm_web.access.permissions import Role
 from chm_web.models import RunStatus
 from chm_web.services.runs import list_pipeline_runs
 from tests.factories import make_alert_rule, make_pipeline, make_run
+from tests.http import client_of
 from tests.web.scenes import ago, make_failing
 
 CountQueries = Callable[[Callable[[], Any]], int]
@@ -213,3 +216,16 @@ def test_queries_of_a_pipeline_do_not_grow_with_its_runs(client: FlaskClient, co
     few = count_queries(lambda: client.get(f"/pipelines/{one.id}"))
 
     assert count_queries(lambda: client.get(f"/pipelines/{many.id}")) == few <= 7
+
+
+def test_address_to_ping_is_shown_to_those_who_may_report_runs(app: Flask) -> None:
+    pipeline = make_pipeline()
+    page = client_of(app, role=Role.OPERATOR).get(f"/pipelines/{pipeline.id}").text
+    found = re.search(r"(/ping/[^\s/<]+)\n", page)
+
+    assert found
+    assert app.test_client().get(found.group(1)).status_code == 200
+
+
+def test_address_to_ping_is_a_secret_to_viewers(app: Flask) -> None:
+    assert "/ping/" not in client_of(app, role=Role.VIEWER).get(f"/pipelines/{make_pipeline().id}").text
