@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flask import abort, render_template, request, url_for
+from flask import abort, current_app, render_template, request, url_for
 
 from chm_web.access.permissions import Permission
 from chm_web.ingestion.progress import JobState, SyncScope
@@ -161,5 +161,7 @@ def _count_ingestion_problems(panel: IngestPanel) -> int:
 
 
 def _problems_link(panel: IngestPanel) -> str:
+    if "ingestion.index" in current_app.view_functions:
+        return url_for("ingestion.index")
     job = panel.job or panel.last
     return url_for("ingestion.job", job_id=job.id) if job else "#ingest-panel"
