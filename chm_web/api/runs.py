@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from marshmallow import Schema, ValidationError, fields, validate
 
@@ -25,7 +25,7 @@ from chm_web.schemas import (
 )
 from chm_web.services import runs
 from chm_web.services.paging import Page
-from chm_web.services.runs import RecordResult, Rejection, RunRecord, RunSummary
+from chm_web.services.runs import RecordResult, Rejection, RunFilter, RunRecord, RunSummary
 
 blueprint = ApiBlueprint("api_runs", __name__, description="The history of what ran, and reporting what runs.")
 
@@ -91,7 +91,7 @@ def create_run(body: dict[str, Any], query: dict[str, Any], pipeline_id: UUID) -
 
     The run must not be known yet; to report one whatever is known of it, use PUT.
     """
-    external_run_id = body.pop("external_run_id") or f"manual-{uuid4()}"
+    external_run_id = body.pop("external_run_id") or runs.manual_run_id()
     record = RunRecord(pipeline_id=pipeline_id, external_run_id=external_run_id, **body)
     run = runs.create_run(record=record, updated_by=actor().name)
     return created(run, "api_runs.get_run", run_id=run.id)
@@ -164,7 +164,8 @@ def list_runs(query: dict[str, Any]) -> Page[Run]:
 
     In the order of their event time: when they ended, else when they started, else when they were recorded.
     """
-    return runs.list_runs(**query)
+    limit, cursor = query.pop("limit"), query.pop("cursor")
+    return runs.list_runs(wanted=RunFilter(**query), limit=limit, cursor=cursor)
 
 
 @blueprint.route("/runs/<uuid:run_id>", methods=["GET"], allow=Permission.READ)

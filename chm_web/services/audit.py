@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from chm_web.models import AlertRule, Client, Pipeline, Run
-from chm_web.services.redaction import redact_value
+from chm_web.services.redaction import redact_address, redact_value
 
 log = logging.getLogger("chm.audit")
 
 Changes = Mapping[str, tuple[Any, Any]]
 """Fields by name, each with its value before and after."""
 
-_NOT_TOLD = frozenset({"id", "created_at", "updated_at", "updated_by", "ingested_at", "event_at", "payload"})
+_NOT_TOLD = frozenset(
+    {"id", "created_at", "updated_at", "updated_by", "ingested_at", "event_at", "payload", "content_hash"}
+)
 
 
 def log_change(action: str, thing: Client | Pipeline | AlertRule | Run, changes: Changes, by: str | None) -> None:
@@ -49,4 +51,6 @@ def all_of(thing: Client | Pipeline | AlertRule | Run, *, is_gone: bool = False)
 
 def _told(name: str, value: Any) -> Any:
     plain = value if value is None or isinstance(value, bool | int | float) else str(value)
+    if name == "destination" and isinstance(plain, str):
+        return redact_address(plain)
     return redact_value(name, plain)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Select, select, text, true, tuple_
-from sqlalchemy.orm import aliased
+from sqlalchemy import select, text
+from sqlalchemy.orm import joinedload
 
 from chm_web.extensions import db
 from chm_web.models import Pipeline, Platform, Run, RunStatus
@@ -18,8 +17,8 @@ from chm_web.queries import runs as queries
 from chm_web.services.audit import all_of, log_change, log_report
 from chm_web.services.clients import get_client
 from chm_web.services.exceptions import Conflict, FieldIssue, Invalid, NotFound
-from chm_web.services.paging import Page, decode_cursor, encode_cursor
 from chm_web.services.pipelines import get_pipeline
+from chm_web.services.run_lists import RunFilter, check_window, list_pipeline_runs, list_runs
 from chm_web.services.run_records import RecordResult, Rejection, RunRecord
 from chm_web.services.run_values import BadValue, clean_external_id
 from chm_web.services.run_writer import write_records
@@ -28,15 +27,19 @@ __all__ = [
     "LatestOfPipeline",
     "RecordResult",
     "Rejection",
+    "RunFilter",
     "RunRecord",
     "RunSummary",
     "count_client_runs_by_status",
     "create_run",
+    "error_of",
     "get_latest_run",
+    "get_named_run",
     "get_pipeline_run",
     "get_run",
     "list_pipeline_runs",
     "list_runs",
+    "manual_run_id",
     "record_runs",
     "report_run",
     "success_share",
@@ -77,6 +80,13 @@ def summarize_error(message: str | None) -> str | None:
     return lines[-1] if lines[0].startswith("Traceback (most recent call last)") else lines[0]
 
 
+def error_of(run: Run) -> str | None:
+    """Give what went wrong with a run that failed or was canceled: its message, else the reason of its state."""
+    if run.status not in (RunStatus.FAILED, RunStatus.CANCELED):
+        return None
+    return run.error_message or run.status_reason
+
+
 def record_runs(*, records: Iterable[RunRecord], updated_by: str | None = None) -> RecordResult:
     """Write a batch of runs by the write rule of ``chm_web.queries.run_upsert``; idempotent, in any order.
 
@@ -95,6 +105,11 @@ def record_runs(*, records: Iterable[RunRecord], updated_by: str | None = None) 
     result = write_records(records, run_upsert.UPSERT, updated_by)
     _log_report(result, updated_by)
     return result
+
+
+def manual_run_id() -> str:
+    """Make an external id for a run that is recorded by hand and has none."""
+    return f"manual-{uuid4()}"
 
 
 def create_run(*, record: RunRecord, updated_by: str | None = None) -> Run:
@@ -135,7 +150,20 @@ def get_run(*, run_id: UUID) -> Run:
     """
     run = db.session.get(Run, run_id)
     if run is None:
-        raise NotFound(f"There is no run {run_id}.")
+        raise _no_such_run(run_id)
+    return run
+
+
+def get_named_run(*, run_id: UUID) -> Run:
+    """Give one run with its pipeline and client at hand.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    named = joinedload(Run.pipeline).joinedload(Pipeline.client)
+    run = db.session.get(Run, run_id, options=[named], populate_existing=True)
+    if run is None:
+        raise _no_such_run(run_id)
     return run
 
 
@@ -163,76 +191,6 @@ def get_latest_run(*, pipeline_id: UUID) -> Run:
     return run
 
 
-def list_pipeline_runs(
-    *,
-    pipeline_id: UUID,
-    status: RunStatus | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    limit: int = 100,
-    order: str = "desc",
-    cursor: str | None = None,
-) -> Page[Run]:
-    """List a pipeline's runs in the latest-run order (``desc``) or the reverse (``asc``), a page at a time.
-
-    Args:
-        pipeline_id: whose runs.
-        status: only runs in this state.
-        since: only runs with an event time from here on.
-        until: only runs with an event time before this.
-        limit: runs a page.
-        order: ``desc`` or ``asc``.
-        cursor: the ``next_cursor`` of the page before.
-
-    Raises:
-        NotFound: there is no such pipeline.
-        Invalid: the cursor is not one of this list's, or since is not before until.
-    """
-    get_pipeline(pipeline_id=pipeline_id)
-    query = _select_runs(status, since, until).where(Run.pipeline_id == pipeline_id)
-    return _latest_order_page(query, descending=order == "desc", limit=limit, cursor=cursor)
-
-
-def list_runs(
-    *,
-    client_id: UUID | None = None,
-    pipeline_id: UUID | None = None,
-    status: RunStatus | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    limit: int = 100,
-    cursor: str | None = None,
-) -> Page[Run]:
-    """List the runs of all pipelines, the newest by event time first, a page at a time.
-
-    Args:
-        client_id: only runs of this client's pipelines.
-        pipeline_id: only runs of this pipeline.
-        status: only runs in this state.
-        since: only runs with an event time from here on.
-        until: only runs with an event time before this.
-        limit: runs a page.
-        cursor: the ``next_cursor`` of the page before.
-
-    Raises:
-        Invalid: the cursor is not one of this list's, or since is not before until.
-    """
-    query = _select_runs(status, since, until)
-    if pipeline_id is not None:
-        query = query.where(Run.pipeline_id == pipeline_id)
-    if cursor is not None:
-        after = decode_cursor(cursor, kind=_FLEET, types=(datetime, UUID))
-        query = query.where(tuple_(Run.event_at, Run.id) < tuple_(*after))
-    query = query.order_by(Run.event_at.desc(), Run.id.desc()).limit(limit + 1)
-    if client_id is not None:
-        query = _of_client(query, client_id).limit(limit + 1)
-    items = list(db.session.scalars(query))
-    if len(items) <= limit:
-        return Page(items, None)
-    last = items[limit - 1]
-    return Page(items[:limit], encode_cursor((last.event_at, last.id), kind=_FLEET))
-
-
 def summarize_client_runs(
     *, client_id: UUID, now: datetime, since: datetime | None = None, until: datetime | None = None
 ) -> RunSummary:
@@ -250,7 +208,7 @@ def summarize_client_runs(
     """
     until = until or now
     since = since or until - SUMMARY_WINDOW
-    _check_window(since, until)
+    check_window(since, until)
     counts = count_client_runs_by_status(client_id=client_id, since=since, until=until)
     rows = db.session.execute(queries.LATEST_BY_PIPELINE, {"client_id": client_id}).all()
     latest = [
@@ -279,83 +237,6 @@ def success_share(counts: Mapping[RunStatus, int]) -> float | None:
     return counts.get(RunStatus.SUCCESS, 0) / decided if decided else None
 
 
-# -- what lists have in common ------------------------------------------------------------------------------------
-
-_FLEET = "runs.fleet"
-
-
-def _check_window(since: datetime | None, until: datetime | None) -> None:
-    if since is not None and until is not None and since >= until:
-        raise Invalid("The window is empty.", (FieldIssue("since", "Must be before until."),))
-
-
-def _select_runs(status: RunStatus | None, since: datetime | None, until: datetime | None) -> Select[Run]:
-    _check_window(since, until)
-    query = select(Run)
-    if status is not None:
-        query = query.where(Run.status == status)
-    if since is not None:
-        query = query.where(Run.event_at >= since)
-    if until is not None:
-        query = query.where(Run.event_at < until)
-    return query
-
-
-def _of_client(newest: Select[Run], client_id: UUID) -> Select[Run]:
-    """Ask each pipeline of a client for its ``newest`` runs: a client with few must not cost a scan of the fleet's."""
-    of_pipeline = newest.where(Run.pipeline_id == Pipeline.id).correlate(Pipeline).lateral()
-    run = aliased(Run, of_pipeline)
-    query = select(run).select_from(Pipeline).join(of_pipeline, true()).where(Pipeline.client_id == client_id)
-    return query.order_by(run.event_at.desc(), run.id.desc())
-
-
-# -- reading a page in the latest-run order -----------------------------------------------------------------------
-
-
-def _latest_order_page(query: Select[Run], *, descending: bool, limit: int, cursor: str | None) -> Page[Run]:
-    kind = f"runs.{'desc' if descending else 'asc'}"
-    parts = [query]
-    if cursor is not None:
-        types = (datetime | None, datetime | None, UUID)
-        parts = _after(query, decode_cursor(cursor, kind=kind, types=types), descending)
-    items: list[Run] = []
-    # One index range a part, read one after the other: an OR over all of them cost ten times as much.
-    for part in parts:
-        items += db.session.scalars(part.order_by(*_latest_order(descending)).limit(limit + 1 - len(items)))
-        if len(items) > limit:
-            last = items[limit - 1]
-            return Page(items[:limit], encode_cursor((last.started_at, last.finished_at, last.id), kind=kind))
-    return Page(items, None)
-
-
-def _latest_order(descending: bool) -> list[ColumnElement[Any]]:
-    if descending:
-        return [Run.started_at.desc().nulls_last(), Run.finished_at.desc().nulls_last(), Run.id.desc()]
-    return [Run.started_at.asc().nulls_first(), Run.finished_at.asc().nulls_first(), Run.id.asc()]
-
-
-def _after(query: Select[Run], key: Sequence[Any], descending: bool) -> list[Select[Run]]:
-    """The rows behind ``key``, as queries to read in this order. Null is the smallest value of each column."""
-    started, finished, run_id = key
-
-    def beyond(column: ColumnElement[Any], value: Any) -> list[ColumnElement[bool]]:
-        if descending:
-            return [] if value is None else [column < value, column.is_(None)]
-        return [column.is_not(None)] if value is None else [column > value]
-
-    def same(column: ColumnElement[Any], value: Any) -> ColumnElement[bool]:
-        return column.is_(None) if value is None else column == value
-
-    same_start = same(Run.started_at.expression, started)
-    same_finish = same(Run.finished_at.expression, finished)
-    beyond_id = Run.id < run_id if descending else Run.id > run_id
-    return [
-        query.where(same_start, same_finish, beyond_id),
-        *(query.where(same_start, part) for part in beyond(Run.finished_at.expression, finished)),
-        *(query.where(part) for part in beyond(Run.started_at.expression, started)),
-    ]
-
-
 def _write_one(record: RunRecord, statement: str, updated_by: str | None) -> bool:
     """Write one run, and tell whether it is new."""
     get_pipeline(pipeline_id=record.pipeline_id)
@@ -372,6 +253,10 @@ def _log_report(result: RecordResult, updated_by: str | None) -> None:
     # What the platforms' feeds say is no change by anybody; their jobs tell how much they took in.
     if updated_by is not None and (result.created or result.updated):
         log_report("report runs", {"created": result.created, "updated": result.updated}, updated_by)
+
+
+def _no_such_run(run_id: UUID) -> NotFound:
+    return NotFound(f"There is no run {run_id}.")
 
 
 def _get_by_external_id(pipeline_id: UUID, external_run_id: str) -> Run:

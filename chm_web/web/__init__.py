@@ -13,7 +13,10 @@ from chm_web.access.sessions import signed_in
 from chm_web.services.exceptions import Unavailable
 from chm_web.web import (
     account,
+    alert_rules,
     asked,
+    client_forms,
+    client_list,
     clients,
     finding,
     formats,
@@ -23,10 +26,33 @@ from chm_web.web import (
     oidc,
     overview,
     pings,
+    pipeline_forms,
+    pipeline_list,
     pipelines,
     probes,
+    runs,
     static_files,
     timing,
+)
+
+# Some share a blueprint: what a resource's pages are called does not depend on how many modules make them.
+_MODULES = (
+    overview,
+    clients,
+    client_list,
+    client_forms,
+    pipelines,
+    pipeline_list,
+    pipeline_forms,
+    runs,
+    insights,
+    alert_rules,
+    ingestion,
+    finding,
+    account,
+    oidc,
+    pings,
+    probes,
 )
 
 
@@ -40,12 +66,13 @@ def init_app(app: Flask) -> None:
     headers.init_app(app)
     timing.init_app(app)
     app.jinja_env.globals["same_page"] = asked.same_page
+    app.jinja_env.globals["parameters"] = asked.parameters
     app.jinja_env.globals["endpoints"] = app.view_functions
     app.context_processor(_who)
     pings.init_app(app)
     declare(app, "static", Permission.PUBLIC)
-    for module in (overview, clients, pipelines, insights, ingestion, finding, account, oidc, pings, probes):
-        app.register_blueprint(module.blueprint)
+    for blueprint in dict.fromkeys(module.blueprint for module in _MODULES):
+        app.register_blueprint(blueprint)
 
 
 def _who() -> dict[str, Any]:

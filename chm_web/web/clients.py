@@ -1,36 +1,19 @@
-"""Clients: how each is doing, and everything about one."""
+"""Everything about one client."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 from flask import render_template
 
 from chm_web.access.permissions import Permission
 from chm_web.ingestion.progress import SyncScope
-from chm_web.services import health
 from chm_web.web.blueprints import PageBlueprint
 from chm_web.web.client_page import client_page
 from chm_web.web.client_report import client_report
 from chm_web.web.panel import panel_for_scope
 
 blueprint = PageBlueprint("clients", __name__, url_prefix="/clients")
-
-CLIENTS_LIMIT = 1000
-
-
-@blueprint.get("", allow=Permission.READ)
-def index() -> str:
-    """List all clients, those in most trouble first. For everyone who is signed in."""
-    return render_template("clients/index.html", **_clients())
-
-
-@blueprint.get("/list", allow=Permission.READ)
-def index_fragment() -> str:
-    """Show the list of clients alone, for its own refresh. For everyone who is signed in."""
-    return render_template("clients/_list.html", **_clients())
 
 
 @blueprint.get("/<uuid:client_id>", allow=Permission.READ)
@@ -50,9 +33,3 @@ def fragment(client_id: UUID) -> str:
 def report(client_id: UUID) -> str:
     """Show a client's period as a report to print or send, by default of the last month. For everyone signed in."""
     return render_template("clients/report.html", **client_report(client_id))
-
-
-def _clients() -> dict[str, Any]:
-    now = datetime.now(UTC)
-    rows, is_cut = health.list_clients_by_trouble(now=now, limit=CLIENTS_LIMIT)
-    return {"now": now, "rows": rows, "is_cut": is_cut}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import enum
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 from flask import Flask
 
-from chm_web.models import RunStatus
+from chm_web.models import Run, RunStatus
 from chm_web.services.health import Health, StripRun
-from chm_web.services.runs import summarize_error
+from chm_web.services.pipeline_history import DayOfRuns, DayState
+from chm_web.services.pipeline_table import median_seconds
+from chm_web.services.runs import error_of, summarize_error
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -36,6 +40,12 @@ WORDS: dict[str, str] = {
     "healthcheck": "Health check",
     "queued": "Waiting",
     "finished": "Finished",
+    "on_failure": "On failure",
+    "failures_in_window": "Failures in a window",
+    "partner": "Partner",
+    "slack": "Slack",
+    "email": "Email",
+    "webhook": "Webhook",
 }
 
 _STRIP_WORDS = {
@@ -49,15 +59,24 @@ _STRIP_WORDS = {
 
 def init_app(app: Flask) -> None:
     """Make the functions below the filters of the same name."""
+    app.jinja_env.globals["choices"] = choices
     for function in (
+        against,
         ago,
+        bar_heights,
+        change,
         clock,
+        day_words,
+        days_summary,
+        destination,
         duration,
+        error_of,
         figure,
         iso,
         moment_label,
         number,
         percent,
+        received_words,
         short,
         span,
         stamp,
@@ -85,6 +104,17 @@ def percent(share: float | None) -> str:
     if share in (0, 1):
         return f"{share * 100:.0f} %"
     return f"{min(max(share * 100, 0.1), 99.9):.1f} %"
+
+
+def change(difference: float) -> str:
+    """Say by how much a share has changed, in percentage points: +1.2 points; unchanged when it is under 0.05."""
+    points = difference * 100
+    return "unchanged" if abs(points) < 0.05 else f"{points:+.1f} points".replace("-", "\N{MINUS SIGN}")
+
+
+def choices(kind: Iterable[enum.StrEnum]) -> list[tuple[str, str]]:
+    """Give the members of an enumeration with their words, to choose from."""
+    return [(member.value, words(member)) for member in kind]
 
 
 def figure(value: float | None, unit: str) -> str:
@@ -138,6 +168,32 @@ def duration(value: float | timedelta) -> str:
     return _coarse(round(whole / MINUTE) * MINUTE)
 
 
+def against(seconds: float, median: float) -> str:
+    """Compare how long a run took with the median: 2.4 times the median, 35 % shorter than the median."""
+    if median <= 0:
+        return "the median is 0 s"
+    ratio = seconds / median
+    if ratio >= 1.995:
+        return f"{ratio:.1f} times the median" if ratio < 9.95 else f"{ratio:,.0f} times the median"
+    if 0.95 <= ratio <= 1.05:
+        return "about the median"
+    return f"{abs(ratio - 1) * 100:.0f} % {'longer' if ratio > 1 else 'shorter'} than the median"
+
+
+def destination(value: str) -> str:
+    """Say where an alert goes. Of an address on the web only the host: the rest may be the key to it."""
+    parts = urlsplit(value)
+    return f"{parts.scheme}://{parts.netloc}/…" if parts.scheme in ("http", "https") else value
+
+
+def received_words(run: Run) -> str:
+    """Say how long after a run's event time the last news of it came."""
+    late = run.ingested_at - run.event_at
+    if late < timedelta(seconds=1):
+        return "at once" if late > timedelta(seconds=-1) else f"{duration(-late)} before the event time"
+    return f"{duration(late)} after the event time"
+
+
 def span(value: timedelta) -> str:
     """Say how long a state has lasted, where seconds do not matter: under 1 min, 12 min, 3 h 20 min, 2 days 5 h."""
     whole = max(0, int(value.total_seconds()))
@@ -167,6 +223,49 @@ def strip_summary(runs: Sequence[StripRun]) -> str:
     parts = [f"{counts[status]} {word}" for status, word in _STRIP_WORDS.items() if counts[status]]
     subject = "Last run" if len(runs) == 1 else f"Last {len(runs)} runs"
     return f"{subject}: {', '.join(parts)}; the newest {_STRIP_WORDS[runs[-1].status]}"
+
+
+def day_words(day: DayOfRuns) -> str:
+    """Say what happened on a day: 23 Nov 2026: 22 succeeded, 2 failed."""
+    counts = ((day.succeeded, "succeeded"), (day.failed, "failed"), (day.others, "others"))
+    parts = [f"{number(count)} {word}" for count, word in counts if count]
+    return f"{day.day.day} {day.day:%b %Y}: {', '.join(parts) or 'no runs'}"
+
+
+def days_summary(days: Sequence[DayOfRuns]) -> str:
+    """Say in a sentence what a calendar of days shows."""
+    counts = Counter(day.state for day in days)
+    parts = [
+        f"{counts[state]} {word}"
+        for state, word in (
+            (DayState.SUCCEEDED, "with successes alone"),
+            (DayState.MIXED, "with some failures"),
+            (DayState.FAILED, "with failures alone"),
+            (DayState.UNDECIDED, "with neither"),
+            (DayState.EMPTY, "without runs"),
+        )
+        if counts[state]
+    ]
+    return f"The last {len(days)} days: {', '.join(parts)}"
+
+
+USUAL_HEIGHT, GREATEST_HEIGHT, LEAST_HEIGHT = 9, 18, 2
+
+
+def bar_heights(runs: Sequence[StripRun]) -> list[int]:
+    """Give how high the bars of a strip stand for what its runs took.
+
+    The median of the successful ones stands at half of what a bar may reach; twice as long or longer, at all of it.
+    Against the greatest instead, a single slow run would flatten all others. A run that does not tell is as the median.
+    """
+    usual = median_seconds(runs)
+    return [_bar_height(run.duration_seconds, usual) for run in runs]
+
+
+def _bar_height(seconds: float | None, usual: float | None) -> int:
+    if seconds is None or not usual:
+        return USUAL_HEIGHT
+    return round(min(max(USUAL_HEIGHT * seconds / usual, LEAST_HEIGHT), GREATEST_HEIGHT))
 
 
 def _coarse(whole: int) -> str:

@@ -5,13 +5,13 @@ by what had happened by then, no longer by all runs there are. Nothing that was 
 `chm db grant-reader` must be run again for the new functions.
 
 Revision: 0004
-Revises: 0002
+Revises: 0003
 """
 
 from alembic import op
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 
 # A source's clock may be ahead by minutes or by a time zone, and what it reports must count at once: in the present all
 # runs do. Only a moment that is past for certain, whatever the clocks of those who ask, is judged by its own runs.

@@ -6,6 +6,7 @@
   var MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
   var OF_STATUS = { failed: "--chm-bad", success: "--chm-ok", running: "--chm-busy", late: "--chm-late", none: "--chm-none" };
   var SERIES = ["--chm-series-1", "--chm-series-2", "--chm-series-3", "--chm-series-4", "--chm-series-5", "--chm-series-6"];
+  var STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400, 172800];
   var drawn = {};
 
   function colour(name) {
@@ -41,13 +42,14 @@
   }
 
   function dataset(series, place, chart, narrow) {
-    var name = series.status ? OF_STATUS[series.status] : SERIES[place % SERIES.length];
+    var name = series.status ? OF_STATUS[series.status] : SERIES[(series.palette === undefined ? place : series.palette) % SERIES.length];
     var set = { label: series.name, data: series.values, backgroundColor: colour(name), borderColor: colour(name) };
     if (series.statuses) set.backgroundColor = series.statuses.map(function (status) { return colour(OF_STATUS[status] || "--chm-none"); });
-    if (chart.kind === "lines" || series.line) {
+    if (chart.kind === "lines" || series.line || series.level) {
       set.type = "line";
       set.borderWidth = 2;
-      set.pointRadius = narrow ? 0 : 2;
+      set.pointRadius = narrow || series.level ? 0 : 2;
+      if (series.level) set.stack = series.name; // a level is no part of what is stacked
       set.spanGaps = true;
       if (series.dashed) set.borderDash = [6, 4];
     } else {
@@ -73,10 +75,16 @@
       },
       plugins: {
         legend: { display: chart.series.length > 1, position: "bottom", labels: { color: ink, boxWidth: 12, boxHeight: 12, font: { size: 13 } } },
-        tooltip: { callbacks: { label: function (item) { return item.dataset.label + ": " + figure(item.raw, chart.unit); } } },
+        tooltip: { filter: function (item) { return item.raw !== null; }, callbacks: { label: function (item) { return item.dataset.label + ": " + figure(item.raw, chart.unit); } } },
       },
       scales: axes(chart, narrow, grid, ink, stacked),
     };
+  }
+
+  // Steps by which people count time, where Chart.js would take 1,000 s.
+  function stepOf(chart) {
+    var most = Math.max.apply(null, chart.series.map(function (series) { return Math.max.apply(null, series.values); }));
+    return STEPS.find(function (step) { return most <= step * 5; });
   }
 
   function axes(chart, narrow, grid, ink, stacked) {
@@ -88,7 +96,7 @@
       border: { display: false },
       suggestedMax: chart.unit === "runs" ? 4 : undefined,
       max: chart.unit === "percent" ? 100 : undefined,
-      ticks: { color: ink, font: { size: 12 }, precision: 0, maxTicksLimit: 5, callback: function (value) { return figure(value, chart.unit); } },
+      ticks: { color: ink, font: { size: 12 }, precision: 0, maxTicksLimit: 6, stepSize: chart.unit === "seconds" ? stepOf(chart) : undefined, callback: function (value) { return figure(value, chart.unit); } },
     };
     return chart.horizontal ? { x: figures, y: words } : { x: words, y: figures };
   }
@@ -120,6 +128,19 @@
       delete drawn[id];
     });
   }
+
+  // htmx lends a new element the attributes of the old one with its id. The sizes that Chart.js has set would be among
+  // them, as a style attribute, which the policy of the page forbids.
+  document.addEventListener("htmx:beforeSwap", function (event) {
+    if (!event.detail.shouldSwap) return;
+    Object.keys(drawn).forEach(function (id) {
+      var canvas = document.getElementById(id);
+      if (!event.detail.target.contains(canvas)) return;
+      drawn[id].destroy();
+      delete drawn[id];
+      canvas.removeAttribute("style");
+    });
+  });
 
   Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
   document.addEventListener("htmx:afterSwap", drawAll);

@@ -21,8 +21,9 @@ from chm_web.access.permissions import Role
 from chm_web.config import Config
 from chm_web.demo.fleet import CLIENTS
 from chm_web.demo.partner import PartnerServer
-from chm_web.models import Client, Environment, Pipeline, PipelineType, Platform, RunStatus
-from tests.factories import make_client, make_pipeline, make_run
+from chm_web.ingestion.queue import UnmappedReport, note_unmapped
+from chm_web.models import AlertRule, Client, Environment, Pipeline, PipelineType, Platform, Run, RunStatus
+from tests.factories import make_alert_rule, make_client, make_pipeline, make_run
 from tests.http import client_of, serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +55,8 @@ class Site:
     client: Client
     failing: Pipeline
     readable: Pipeline
+    rule: AlertRule
+    failed_run: Run
     complaints: list[str] = field(default_factory=list)
 
     def sign_in(self, context: BrowserContext, role: Role = Role.ADMIN) -> BrowserContext:
@@ -75,7 +78,17 @@ class Site:
             "client": f"/clients/{self.client.id}",
             "report": f"/clients/{self.client.id}/report?window=7d",
             "insights": "/insights",
+            "client form": f"/clients/{self.client.id}/edit",
+            "pipelines": "/pipelines?active=all",
             "pipeline": f"/pipelines/{self.failing.id}",
+            "alert rules": "/alert-rules",
+            "alert rule": f"/alert-rules/{self.rule.id}/edit",
+            "ingestion": "/ingestion",
+            "runs": "/runs",
+            "no runs": "/runs?q=nothing+bears+this+name",
+            "run": f"/runs/{self.failed_run.id}",
+            "record a run": f"/pipelines/{self.failing.id}/runs/new",
+            "pipeline form": f"/pipelines/{self.failing.id}/edit",
             "profile": "/profile",
             "search": "/search?q=orders",
             "help": "/help",
@@ -110,10 +123,13 @@ def site(committed_app: Flask, config: Config, partner: PartnerServer) -> Iterat
         config, partner_api_base_url=partner.base_url, partner_api_token=TOKEN, partner_page_size=200
     )
     app = create_app(configured)
-    client, failing, readable = _make_inventory()
+    client, failing, readable, failed_run = _make_inventory()
+    rule = make_alert_rule(client_id=client.id)
+    with app.app_context():
+        _report_unmapped()
     server = make_server("127.0.0.1", 0, app, threaded=True)
     with serving(server):
-        yield Site(f"http://127.0.0.1:{server.server_port}", app, client, failing, readable)
+        yield Site(f"http://127.0.0.1:{server.server_port}", app, client, failing, readable, rule, failed_run)
 
 
 @pytest.fixture
@@ -155,7 +171,18 @@ def watched(page: Page, site: Site) -> Page:
     return page
 
 
-def _make_inventory() -> tuple[Client, Pipeline, Pipeline]:
+def _report_unmapped() -> None:
+    """Events of a job that nobody has registered."""
+    report = UnmappedReport(
+        name="vendor/nightly_orders",
+        reason="No active pipeline has this external id.",
+        status=RunStatus.FAILED,
+        sample={"job": "nightly_orders", "platform": "airflow"},
+    )
+    note_unmapped(source="openlineage", reports=[report])
+
+
+def _make_inventory() -> tuple[Client, Pipeline, Pipeline, Run]:
     """One client of the demo's: a pipeline that the partner knows, and one in each state of health."""
     known = next(pipeline for client in CLIENTS for pipeline in client.pipelines if pipeline.platform == "vendor_api")
     client = make_client(name=known.client)
@@ -186,7 +213,9 @@ def _make_inventory() -> tuple[Client, Pipeline, Pipeline]:
         if hours > 3:
             make_run(failing, **times)
         else:
-            make_run(failing, **times, status=RunStatus.FAILED, error_message=error)
+            failed = make_run(
+                failing, **times, status=RunStatus.FAILED, error_message=error, payload={"dag_id": "orders_daily"}
+            )
     for status in (RunStatus.SKIPPED, RunStatus.CANCELED):
         make_run(
             failing,
@@ -195,4 +224,4 @@ def _make_inventory() -> tuple[Client, Pipeline, Pipeline]:
             finished_at=now - timedelta(hours=8.5),
         )
     make_run(failing, status=RunStatus.RUNNING, started_at=now - timedelta(minutes=14))
-    return client, failing, readable
+    return client, failing, readable, failed

@@ -13,12 +13,11 @@ from chm_web.models import AlertRule, Channel, RuleType
 from chm_web.services.alert_rules import (
     create_alert_rule,
     delete_alert_rule,
-    list_rules_in_scope,
     update_alert_rule,
 )
 from chm_web.services.exceptions import Conflict, Invalid, NotFound, Stale
 from chm_web.services.versions import version_of
-from tests.factories import make_alert_rule, make_client, make_pipeline
+from tests.factories import make_alert_rule, make_client
 
 
 def test_create_is_committed_and_strips_the_destination(session: scoped_session[Session]) -> None:
@@ -74,22 +73,3 @@ def test_rule_that_somebody_deletes_meanwhile_is_not_found(session: scoped_sessi
 def test_delete_of_an_unknown_rule_is_not_found(app: Flask) -> None:
     with pytest.raises(NotFound):
         delete_alert_rule(rule_id=uuid4())
-
-
-def test_rules_in_scope_are_the_clients_own_and_those_of_its_pipelines(app: Flask) -> None:
-    owner = make_client()
-    zebra, apple = (make_pipeline(owner, name=name) for name in ("zebra", "Apple"))
-    of_zebra = make_alert_rule(pipeline_id=zebra.id)
-    of_apple = make_alert_rule(pipeline_id=apple.id, client_id=owner.id)
-    off = make_alert_rule(client_id=owner.id, destination="#others", is_enabled=False)
-    own = make_alert_rule(client_id=owner.id)
-    make_alert_rule(client_id=make_client().id)
-
-    found = list_rules_in_scope(client_id=owner.id)
-
-    assert [(rule.id, name) for rule, name in found] == [
-        (own.id, None),
-        (of_apple.id, "Apple"),
-        (of_zebra.id, "zebra"),
-        (off.id, None),
-    ]

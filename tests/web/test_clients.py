@@ -1,4 +1,4 @@
-"""The pages of clients."""
+"""The page of a client."""
 
 from __future__ import annotations
 
@@ -12,25 +12,6 @@ from flask.testing import FlaskClient
 from chm_web.models import Channel, RunStatus
 from tests.factories import make_alert_rule, make_client, make_pipeline, make_run
 from tests.web.scenes import ago, make_failing, make_healthy
-
-
-def test_index_lists_clients_in_most_trouble_first(client: FlaskClient) -> None:
-    make_healthy(client=make_client(name="Aardvark"))
-    make_failing(client=make_client(name="Zebra"))
-
-    page = client.get("/clients").text
-
-    assert page.index("Zebra") < page.index("Aardvark")
-
-
-def test_index_marks_disabled_clients(client: FlaskClient) -> None:
-    make_client(name="Gone", is_active=False)
-
-    assert "Disabled" in client.get("/clients").text
-
-
-def test_index_without_clients_says_what_to_do(client: FlaskClient) -> None:
-    assert "There are no clients yet" in client.get("/clients").text
 
 
 def test_client_page_lists_its_pipelines_worst_first(client: FlaskClient) -> None:
@@ -120,13 +101,11 @@ def test_client_with_many_pipelines_shows_some_and_leads_to_all(client: FlaskCli
     for number in range(52):
         make_pipeline(owner, name=f"pipeline number {number:02}")
 
-    some = client.get(f"/clients/{owner.id}").text
-    everything = client.get(f"/clients/{owner.id}?show=all").text
+    page = client.get(f"/clients/{owner.id}").text
 
-    assert some.count('id="pipeline-') == 50
-    assert "in most trouble of 52" in some
-    assert f'href="/clients/{owner.id}?show=all#pipelines"' in some
-    assert everything.count('id="pipeline-') == 52
+    assert page.count('id="pipeline-') == 50
+    assert "in most trouble of 52" in page
+    assert f'href="/pipelines?client_id={owner.id}"' in page
 
 
 def test_timeline_shows_runs_by_status(client: FlaskClient) -> None:
@@ -151,8 +130,8 @@ def test_rules_of_a_client_and_of_its_pipelines_are_listed(client: FlaskClient) 
 
     page = client.get(f"/clients/{owner.id}").text
 
-    assert "on every failure, by slack to #data-alerts" in page
-    assert "on every failure, by webhook to hooks.example <" in page
+    assert "<code>#data-alerts</code>" in page
+    assert "<code>https://hooks.example/…</code>" in page
     assert "secret" not in page
     assert "#others" not in page
 

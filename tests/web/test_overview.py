@@ -170,7 +170,7 @@ def test_sources_in_trouble_are_counted_and_lead_to_their_ingestion(
     page = client.get("/").text
 
     assert tiles(page)["problems"] == "2"
-    assert '<a class="tile tile-problems" href="/ingestion' in page
+    assert '<a class="tile tile-problems" href="/ingestion">' in page
 
 
 def test_longer_list_of_failing_pipelines_leads_to_all(client: FlaskClient) -> None:

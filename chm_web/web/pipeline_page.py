@@ -1,0 +1,114 @@
+"""What the page of a pipeline shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from flask import current_app, request, url_for
+
+from chm_web.config import Config
+from chm_web.models import RunStatus
+from chm_web.services import effective_rules, health, pipeline_history, pipelines, run_lists
+from chm_web.services.health import StripRun
+from chm_web.services.pipeline_history import UsualDuration
+from chm_web.web import asked
+from chm_web.web.formats import iso, words
+
+RUNS_A_PAGE = 50
+STRIP_LENGTH = 50
+STATUS_FILTERS = (
+    RunStatus.FAILED,
+    RunStatus.SUCCESS,
+    RunStatus.RUNNING,
+    RunStatus.CANCELED,
+    RunStatus.SKIPPED,
+)
+# Statuses by the colour of their bars, in the order of the legend.
+_BAR_COLOURS = {
+    RunStatus.SUCCESS: "success",
+    RunStatus.FAILED: "failed",
+    RunStatus.CANCELED: "none",
+    RunStatus.SKIPPED: "none",
+}
+
+
+def read_pipeline_page(pipeline_id: UUID) -> dict[str, Any]:
+    """Read all that the page of a pipeline shows, but for the ingest panel; the filters stand in the address."""
+    now = datetime.now(UTC)
+    filters = asked_filters()
+    cursor = request.args.get("cursor")
+    pipeline = pipelines.get_pipeline(pipeline_id=pipeline_id)
+    recent = health.run_strips(pipeline_ids=[pipeline_id], length=pipeline_history.RECENT)[pipeline_id]
+    usual = pipeline_history.usual_duration(recent)
+    return {
+        "now": now,
+        "pipeline": pipeline,
+        "health": health.get_pipeline_health(pipeline_id=pipeline_id, now=now),
+        "strip": recent[-STRIP_LENGTH:],
+        "strip_length": STRIP_LENGTH,
+        "usual": usual,
+        "duration_chart": duration_chart(recent, usual),
+        "days": pipeline_history.list_days(pipeline_id=pipeline_id, now=now),
+        "rules": effective_rules.effective_rules(pipeline_id=pipeline_id),
+        "runs": run_lists.list_pipeline_runs(
+            pipeline_id=pipeline_id, limit=RUNS_A_PAGE, cursor=cursor, payloads=False, **filters
+        ),
+        **filters,
+        "status_filters": STATUS_FILTERS,
+        "cursor": cursor,
+        "base_url": _base_url(),
+        "example_start": now - timedelta(minutes=5),
+    }
+
+
+def asked_filters() -> dict[str, Any]:
+    """Give the filters that the address asks for on a pipeline's runs."""
+    return {
+        "status": asked.one_of("status", RunStatus),
+        "since": asked.moment("since"),
+        "until": asked.moment("until"),
+    }
+
+
+def duration_chart(recent: Sequence[StripRun], usual: UsualDuration | None) -> dict[str, Any] | None:
+    """Draw how long each of some runs took, by status, with the usual duration; None where there is too little."""
+    timed = [run for run in recent if run.duration_seconds is not None]
+    if len(timed) < 2:
+        return None
+    series: list[dict[str, Any]] = [
+        {
+            "name": words(status),
+            "status": colour,
+            "values": [run.duration_seconds if run.status is status else None for run in timed],
+        }
+        for status, colour in _BAR_COLOURS.items()
+        if any(run.status is status for run in timed)
+    ]
+    if usual is not None:
+        series += [
+            {"name": "Median", "level": True, "palette": 0, "values": [usual.median] * len(timed)},
+            {
+                "name": "95th percentile",
+                "level": True,
+                "palette": 2,
+                "dashed": True,
+                "values": [usual.p95] * len(timed),
+            },
+        ]
+    return {
+        "kind": "stacked",
+        "labels": [iso(run.event_at) for run in timed],
+        "times": "hour",
+        "series": series,
+        "unit": "seconds",
+        "links": [url_for("runs.show", run_id=run.id) for run in timed],
+    }
+
+
+def _base_url() -> str:
+    """Give the address under which others reach this app, without a slash at its end."""
+    config: Config = current_app.config["CHM"]
+    return (config.public_url or request.url_root).rstrip("/")

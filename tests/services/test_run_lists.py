@@ -1,0 +1,160 @@
+"""Lists of the runs of all pipelines. Those of one pipeline are tested in ``test_runs``."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from chm_web.extensions import db
+from chm_web.models import Pipeline, Platform, Run, RunStatus
+from chm_web.services.exceptions import Invalid, NotFound
+from chm_web.services.run_lists import RunFilter, list_runs, read_pipeline_runs, read_runs
+from chm_web.services.runs import record_runs
+from tests.factories import NOW, make_client, make_pipeline, make_record, make_run
+
+Fleet = list[tuple[Run, Pipeline]]
+
+
+@pytest.fixture
+def fleet(app: Flask) -> Fleet:
+    """Runs of five pipelines of two clients on two platforms, many at one moment, the newest by event time first."""
+    chance = random.Random(1)
+    one, other = make_client(), make_client()
+    pipelines = [
+        make_pipeline(client, platform=platform, name=name)
+        for client, platform, name in (
+            (one, Platform.DBT, "orders_100%"),
+            (one, Platform.DBT, "orders_daily"),
+            (one, Platform.CRON, "Orders_export"),
+            (other, Platform.DBT, "invoices"),
+            (other, Platform.CRON, "never ran"),
+        )
+    ]
+    records = []
+    for _ in range(60):
+        status = chance.choice(tuple(RunStatus))
+        started = NOW + timedelta(minutes=chance.randrange(20))
+        finished = None if status is RunStatus.RUNNING else started
+        pipeline = chance.choice(pipelines[:4])
+        records.append(make_record(pipeline, status=status, started_at=started, finished_at=finished))
+    record_runs(records=records)
+    of = {pipeline.id: pipeline for pipeline in pipelines}
+    runs = sorted(db.session.scalars(sa.select(Run)), key=lambda run: (run.event_at, run.id), reverse=True)
+    return [(run, of[run.pipeline_id]) for run in runs]
+
+
+def read_all(wanted: RunFilter, limit: int) -> list[Run]:
+    """Every run, page by page."""
+    found: list[Run] = []
+    cursor = None
+    while True:
+        page = list_runs(wanted=wanted, limit=limit, cursor=cursor)
+        found += page.items
+        if page.next_cursor is None:
+            return found
+        cursor = page.next_cursor
+
+
+def matches(run: Run, pipeline: Pipeline, wanted: RunFilter) -> bool:
+    """What a filter means, written down a second time."""
+    return (
+        wanted.client_id in (None, pipeline.client_id)
+        and wanted.pipeline_id in (None, pipeline.id)
+        and wanted.platform in (None, pipeline.platform)
+        and (wanted.q is None or wanted.q.lower() in pipeline.name.lower())
+        and wanted.status in (None, run.status)
+        and (wanted.since is None or run.event_at >= wanted.since)
+        and (wanted.until is None or run.event_at < wanted.until)
+    )
+
+
+SCOPES = ["none", "client", "pipeline", "platform", "name", "client and platform", "pipeline of another client"]
+
+
+def scope_of(name: str, fleet: Fleet) -> dict[str, Any]:
+    """The pipelines that are wanted."""
+    pipelines = {pipeline.name: pipeline for _, pipeline in fleet}
+    first, foreign = pipelines["orders_daily"], pipelines["invoices"]
+    scopes: dict[str, dict[str, Any]] = {
+        "none": {},
+        "client": {"client_id": first.client_id},
+        "pipeline": {"pipeline_id": first.id},
+        "platform": {"platform": Platform.DBT},
+        "name": {"q": "orders_"},
+        "client and platform": {"client_id": first.client_id, "platform": Platform.CRON},
+        "pipeline of another client": {"client_id": first.client_id, "pipeline_id": foreign.id},
+    }
+    return scopes[name]
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("status", [None, *RunStatus])
+def test_pages_and_files_hold_the_wanted_runs_newest_first(fleet: Fleet, scope: str, status: RunStatus | None) -> None:
+    window: dict[str, Any] = {"since": NOW + timedelta(minutes=3), "until": NOW + timedelta(minutes=17)}
+    for limits, limit in itertools.product(({}, window), (7, 100)):
+        wanted = RunFilter(**scope_of(scope, fleet), status=status, **limits)
+        expected = [run.id for run, pipeline in fleet if matches(run, pipeline, wanted)]
+
+        assert [run.id for run in read_all(wanted, limit)] == expected
+        assert [run.id for run in read_runs(wanted=wanted, limit=limit)] == expected[:limit]
+
+
+def test_text_of_a_filter_is_taken_literally(fleet: Fleet) -> None:
+    found = list_runs(wanted=RunFilter(q="100%"), named=True).items
+
+    assert {run.pipeline.name for run in found} == {"orders_100%"}
+
+
+def test_named_runs_have_pipeline_and_client_at_hand_and_no_payload(app: Flask) -> None:
+    client = make_client(name="Northwind")
+    make_run(make_pipeline(client, name="orders"), payload={"a": 1})
+    db.session.expunge_all()
+
+    for run in (list_runs(wanted=RunFilter(), named=True).items[0], next(read_runs(wanted=RunFilter(), limit=1))):
+        assert (run.pipeline.name, run.pipeline.client.name) == ("orders", "Northwind")
+        assert "payload" in sa.inspect(run).unloaded
+
+
+def test_empty_window_of_all_runs_is_invalid(app: Flask) -> None:
+    with pytest.raises(Invalid, match="window is empty"):
+        list_runs(wanted=RunFilter(since=NOW, until=NOW))
+
+
+def test_file_of_a_pipeline_is_in_the_latest_run_order(app: Flask) -> None:
+    pipeline = make_pipeline()
+    # The one that started last ended first.
+    long = make_run(pipeline, started_at=NOW, finished_at=NOW + timedelta(hours=9))
+    short = make_run(pipeline, started_at=NOW + timedelta(hours=1), finished_at=NOW + timedelta(hours=2))
+    make_run(pipeline, status=RunStatus.FAILED)
+    make_run(make_pipeline())
+
+    found = read_pipeline_runs(pipeline_id=pipeline.id, status=RunStatus.SUCCESS, limit=9)
+
+    assert [run.id for run in found] == [short.id, long.id]
+
+
+def test_file_holds_more_runs_than_are_read_at_once(app: Flask) -> None:
+    pipeline = make_pipeline()
+    run = make_run(pipeline, external_run_id="0", started_at=NOW, finished_at=NOW)
+    copies = sa.text(
+        "INSERT INTO runs (id, pipeline_id, external_run_id, status, started_at, finished_at)"
+        " SELECT gen_random_uuid(), pipeline_id, n, status, started_at + n * interval '1 s', NULL"
+        " FROM runs, generate_series(1, 1100) n WHERE id = :id"
+    )
+    db.session.execute(copies, {"id": run.id})
+
+    found = [int(each.external_run_id) for each in read_pipeline_runs(pipeline_id=pipeline.id, limit=1050)]
+
+    assert found == list(range(1100, 50, -1))
+
+
+def test_file_of_an_unknown_pipeline_is_not_found(app: Flask) -> None:
+    with pytest.raises(NotFound):
+        read_pipeline_runs(pipeline_id=uuid4(), limit=1)
