@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
-from chm_web.models import AlertRule, RuleType
-from chm_web.services import alert_rules, clients, health, outcomes, runs
+from chm_web.services import alert_rule_lists, clients, health, outcomes, runs
 from chm_web.web import asked
 from chm_web.web.charts import run_links
 from chm_web.web.formats import iso
@@ -16,8 +14,6 @@ from chm_web.web.timelines import lay_out
 
 PIPELINES_LIMIT = 50
 TIMELINE_LIMIT = 15
-ALL_LIMIT = 1000
-ALL_TIMELINE_LIMIT = 100
 
 
 def client_page(client_id: UUID) -> dict[str, Any]:
@@ -25,13 +21,9 @@ def client_page(client_id: UUID) -> dict[str, Any]:
     now = datetime.now(UTC)
     client = clients.get_client(client_id=client_id)
     window = asked.window(now=now)
-    shown = asked.choice("show", ("some", "all"))
-    pipelines = health.list_client_health(
-        client_id=client_id, now=now, limit=ALL_LIMIT if shown == "all" else PIPELINES_LIMIT
-    )
-    # So many of each state of health were read, the worst first.
-    pipelines = pipelines[: ALL_LIMIT if shown == "all" else PIPELINES_LIMIT]
-    rows = pipelines[: ALL_TIMELINE_LIMIT if asked.choice("timeline", ("some", "all")) == "all" else TIMELINE_LIMIT]
+    # So many of each state of health are read, the worst first.
+    pipelines = health.list_client_health(client_id=client_id, now=now, limit=PIPELINES_LIMIT)[:PIPELINES_LIMIT]
+    rows = pipelines if asked.choice("timeline", ("some", "all")) == "all" else pipelines[:TIMELINE_LIMIT]
     return {
         "now": now,
         "client": client,
@@ -44,7 +36,7 @@ def client_page(client_id: UUID) -> dict[str, Any]:
             pipeline_ids=[pipeline.pipeline_id for pipeline in rows], since=window.since, until=window.until
         ),
         "chart": _failures(client_id, window),
-        "rules": [(name, rule_words(rule), rule) for rule, name in _rules(client_id)],
+        "rules": alert_rule_lists.list_rules_by_scope(client_id=client_id),
         **counts_of(client_id, window),
     }
 
@@ -60,22 +52,6 @@ def counts_of(client_id: UUID, window: asked.Window) -> dict[str, Any]:
         "success_share": runs.success_share(counts),
         "share_before": runs.success_share(before),
     }
-
-
-def rule_words(rule: AlertRule) -> str:
-    """Say when an alert rule fires and where it tells. The path of an address may be a secret and is left out."""
-    when = (
-        "on every failure"
-        if rule.rule_type is RuleType.ON_FAILURE
-        else f"{rule.threshold} failures in {rule.window_minutes} min"
-    )
-    address = urlsplit(rule.destination)
-    where = address.hostname if address.scheme in ("http", "https") else rule.destination
-    return f"{when}, by {rule.channel} to {where}"
-
-
-def _rules(client_id: UUID) -> list[tuple[AlertRule, str | None]]:
-    return alert_rules.list_rules_in_scope(client_id=client_id)
 
 
 def _failures(client_id: UUID, window: asked.Window) -> dict[str, Any]:

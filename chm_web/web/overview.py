@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flask import abort, render_template, request, url_for
+from flask import abort, render_template, request
 
 from chm_web.access.permissions import Permission
 from chm_web.ingestion.progress import JobState, SyncScope
@@ -121,7 +121,6 @@ def _health(panel: IngestPanel) -> dict[str, Any]:
         "client_count": len(fleet.by_client),
         "since_yesterday": _since_yesterday(fleet, now),
         "problems": _count_ingestion_problems(panel),
-        "problems_link": _problems_link(panel),
         "chosen": chosen,
         "strips": health.run_strips(pipeline_ids=[pipeline.pipeline_id for pipeline in pipelines]),
         "failing": [],
@@ -158,8 +157,3 @@ def _count_ingestion_problems(panel: IngestPanel) -> int:
         return 1
     job = panel.job or panel.last
     return sum(source.state is JobState.FAILED or source.counts.rejected > 0 for source in job.sources) if job else 0
-
-
-def _problems_link(panel: IngestPanel) -> str:
-    job = panel.job or panel.last
-    return url_for("ingestion.job", job_id=job.id) if job else "#ingest-panel"

@@ -10,7 +10,11 @@ from flask import Flask
 from sqlalchemy.orm import Session, scoped_session
 
 from chm_web.models import AlertRule, Channel, RuleType
-from chm_web.services.alert_rules import create_alert_rule, delete_alert_rule, update_alert_rule
+from chm_web.services.alert_rules import (
+    create_alert_rule,
+    delete_alert_rule,
+    update_alert_rule,
+)
 from chm_web.services.exceptions import Conflict, Invalid, NotFound, Stale
 from chm_web.services.versions import version_of
 from tests.factories import make_alert_rule, make_client

@@ -22,6 +22,7 @@ from chm_web.services.health import (
     get_pipeline_health,
     list_client_health,
     list_fleet_health,
+    list_health_of,
     run_strips,
     tally_fleet_health,
     tally_health_by_client,
@@ -425,6 +426,16 @@ def test_strips_of_several_pipelines_are_apart(app: Flask) -> None:
 
     found: dict[UUID, list[RunStatus]] = {key: [bar.status for bar in strip] for key, strip in strips.items()}
     assert found == {two.id: [FAILED, FAILED], none.id: [], one.id: [SUCCESS], unknown: []}
+
+
+def test_health_of_named_pipelines_is_listed_worst_first(app: Flask) -> None:
+    well = make_pipeline_with([ran(SUCCESS, 5)])
+    failing, longer = (make_pipeline_with([ran(FAILED, minutes)]) for minutes in (5, 50))
+    make_pipeline_with([ran(FAILED, 500)])
+    ids = [pipeline.id for pipeline in (well, failing, longer)]
+
+    assert [each.pipeline_id for each in list_health_of(pipeline_ids=ids, now=NOW)] == [longer.id, failing.id, well.id]
+    assert [each.pipeline_id for each in list_health_of(pipeline_ids=ids, now=NOW, limit=1)] == [longer.id, well.id]
 
 
 def test_no_pipelines_have_no_strips(app: Flask) -> None:

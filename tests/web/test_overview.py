@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from chm_web.ingestion import queue
+from chm_web.ingestion.progress import Counts, IngestionJob, JobState, SourceProgress, SyncScope
 from chm_web.models import RunStatus
 from tests.factories import make_client, make_pipeline, make_run
 from tests.web.scenes import ago, make_failing, make_healthy
@@ -149,6 +151,26 @@ def test_page_shows_without_redis(client: FlaskClient) -> None:
     assert "broken" in response.text
     assert "Ingestion is not available" in response.text
     assert tiles(response.text)["problems"] == "1"
+
+
+@pytest.mark.usefixtures("with_partner")
+def test_sources_in_trouble_are_counted_and_lead_to_their_ingestion(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_healthy()
+    # States that would take a worker and several partners to reach.
+    sources = (
+        SourceProgress(name="one", state=JobState.FAILED, error="503"),
+        SourceProgress(name="two", state=JobState.FINISHED, counts=Counts(rejected=3)),
+        SourceProgress(name="three", state=JobState.FINISHED, counts=Counts(created=3)),
+    )
+    last = IngestionJob(id="job-1", scope=SyncScope(), requested_at=ago(minutes=5), sources=sources)
+    monkeypatch.setattr(queue, "last_job", lambda *, scope: last)
+
+    page = client.get("/").text
+
+    assert tiles(page)["problems"] == "2"
+    assert '<a class="tile tile-problems" href="/ingestion">' in page
 
 
 def test_longer_list_of_failing_pipelines_leads_to_all(client: FlaskClient) -> None:
