@@ -6,7 +6,7 @@ import secrets
 import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from time import perf_counter
 from typing import Any
 
@@ -25,6 +25,16 @@ WINDOWS = {
 }
 _NEWEST = "SELECT max(event_at) FROM reporting.runs"
 _LARGEST = "SELECT client_id FROM reporting.pipelines GROUP BY client_id ORDER BY count(*) DESC LIMIT 1"
+# Exact percentiles of all runs: the dashboards ask for a day or a week of them, not for a month.
+_WITHOUT_TARGET = {("ingestion_over_time", "30 d"), ("ingestion_by_platform", "30 d")}
+_OF_HEALTH = (
+    "failing_now",
+    "failing_now_with_errors",
+    "health_tally",
+    "health_by_client",
+    "changes_since",
+    "freshness",
+)
 # Of one client by nature; the others are asked of the whole fleet.
 _OF_A_CLIENT = ("latest_status_by_pipeline", "success_rate_by_pipeline", "duration_percentiles_by_pipeline")
 _ROLE = "chm_bench_reader"
@@ -38,16 +48,12 @@ def run(bench: Bench) -> Report:
     with _reader(bench) as connection:
         newest, client = (_value(connection, query) for query in (_NEWEST, _LARGEST))
         for name, query in load_queries().items():
-            for window, (length, bucket) in WINDOWS.items():
-                # Later than every run, whenever the database was seeded: the window's end is exclusive.
-                at = newest + timedelta(seconds=1)
-                values = {"at": at, "until": at, "since": at - length, "bucket": bucket, "limit": 50}
-                values["client_id"] = client if name in _OF_A_CLIENT else None
-                what = f"{name}, {window}" if "since" in parameters_of(query) else name
-                lines.append(_measure(connection, what, query, values, rounds))
+            for window, values in _windows(name, query, newest):
+                values |= {"limit": 50, "client_id": client if name in _OF_A_CLIENT else None}
+                what = f"{name}, {window}" if window else name
+                target = None if (name, window) in _WITHOUT_TARGET else TARGET_MS
+                lines.append(_measure(connection, what, query, values, rounds=rounds, target=target))
                 scans += [what] if _reads_everything(connection, query, values) else []
-                if what == name:
-                    break
     lines.append(
         Line(
             what="queries whose plan reads the whole of runs",
@@ -62,6 +68,21 @@ def run(bench: Bench) -> Report:
         "Median (lowest to highest)."
     )
     return Report(title="Dashboards", method=method, lines=lines)
+
+
+def _windows(name: str, query: str, newest: datetime) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name the windows that a query is measured over, with their values."""
+    # Later than every run, whenever the database was seeded: the window's end is exclusive.
+    end = newest + timedelta(seconds=1)
+    # Health is asked for at the moment, and a past one costs more.
+    at = datetime.now(UTC) if name in _OF_HEALTH else end
+    if "since" in parameters_of(query):
+        for window, (length, bucket) in WINDOWS.items():
+            yield window, {"at": at, "until": end, "since": end - length, "bucket": bucket}
+        return
+    yield "", {"at": at}
+    if name in _OF_HEALTH:
+        yield "a day ago", {"at": at - timedelta(days=1)}
 
 
 @contextmanager
@@ -80,14 +101,25 @@ def _value(connection: psycopg.Connection[Any], query: str) -> Any:
     return value
 
 
-def _measure(connection: psycopg.Connection[Any], what: str, query: str, values: dict[str, Any], rounds: int) -> Line:
+def _measure(
+    connection: psycopg.Connection[Any],
+    what: str,
+    query: str,
+    values: dict[str, Any],
+    *,
+    rounds: int,
+    target: float | None,
+) -> Line:
     took = []
     for _ in range(rounds + 1):
         started = perf_counter()
         connection.execute(for_psycopg(query), values).fetchall()
         took.append((perf_counter() - started) * 1000)
-    found = at_most(what, statistics.median(took[1:]), TARGET_MS, unit=" ms")
-    measured = f"{found.measured} ({min(took[1:]):,.0f} to {max(took[1:]):,.0f})"
+    middle = statistics.median(took[1:])
+    measured = f"{middle:,.0f} ms ({min(took[1:]):,.0f} to {max(took[1:]):,.0f})"
+    if target is None:
+        return Line(what=what, measured=measured)
+    found = at_most(what, middle, target, unit=" ms")
     return Line(what=what, measured=measured, target=found.target, holds=found.holds)
 
 

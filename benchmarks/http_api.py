@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import http.client
 import itertools
 import json
 import random
-import statistics
-import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from time import perf_counter
 from urllib.parse import urlencode
 
 from benchmarks.environment import BENCH_MARK, Bench, BenchError
-from benchmarks.report import Line, Report, at_most
+from benchmarks.http_load import THREADS, WORKERS, Request, Targets, ask, lines_of, said, served
+from benchmarks.report import Line, Report
 from chm_web.access.permissions import Scope
 from chm_web.access.tokens import TokenFile
-from chm_web.commands.processes import Child
-from chm_web.config import ROOT
 
-WORKERS, THREADS = 2, 4
 BATCH = 500
 _API = "/api/v1"
 _TOKEN_NAME = "bench"  # noqa: S105 - a name
-
-
-@dataclass(frozen=True)
-class Targets:
-    """The p95 in ms that the customer asked for, and ours at one and at eight requests at a time."""
-
-    customer: float | None
-    alone: float | None
-    eight: float | None
 
 
 @dataclass(frozen=True)
@@ -53,13 +37,14 @@ def run(bench: Bench) -> Report:
     lines: list[Line] = []
     with ExitStack() as stack:
         bench, token = _with_token(stack, bench)
-        port = stack.enter_context(_served(bench))
+        port = stack.enter_context(served(bench))
         for case in _cases(bench):
             for concurrency in (1, 8):
-                _ask(port, token, case, requests=2 * concurrency, concurrency=concurrency)  # warms up
-                times = _ask(port, token, case, requests=requests, concurrency=concurrency)
-                lines += _lines(case, concurrency, times)
-                bench.say(f"{case.name}, {concurrency} at a time: {_said(times)}")
+                for count in (2 * concurrency, requests):  # the first warms up
+                    asked = _requests(case, token, count)
+                    times = ask(port, asked, concurrency=concurrency, accept=(200, 201, 404))
+                lines += lines_of(case.name, case.targets, concurrency, times)
+                bench.say(f"{case.name}, {concurrency} at a time: {said(times)}")
         _sweep(bench)
     method = (
         f"gunicorn with {WORKERS} workers of {THREADS} threads, {requests} requests a case by keep-alive connections "
@@ -81,21 +66,6 @@ def _with_token(stack: ExitStack, bench: Bench) -> tuple[Bench, str]:
         "CHM_API_RATE_LIMIT_PER_MINUTE": "10000000",
     }
     return replace(bench, environ=environ), token
-
-
-@contextmanager
-def _served(bench: Bench) -> Iterator[int]:
-    """Run gunicorn on a free port of the loopback interface."""
-    port_file = bench.data_dir / "http.port"
-    port_file.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "benchmarks.gunicorn_on_a_free_port", str(port_file), str(WORKERS), str(THREADS)]
-    log = bench.data_dir / "logs" / "http.log"
-    web = Child("web", command, environ=bench.environ, log=log, cwd=ROOT)
-    try:
-        web.wait_until(port_file.exists, seconds=60)
-        yield int(port_file.read_text())
-    finally:
-        web.stop()
 
 
 def _cases(bench: Bench) -> list[Case]:
@@ -179,64 +149,14 @@ def _batches(
     return make
 
 
-def _ask(port: int, token: str, case: Case, *, requests: int, concurrency: int) -> list[float]:
-    """Send ``requests`` by ``concurrency`` connections at once; gives how long each took, in ms."""
+def _requests(case: Case, token: str, count: int) -> list[Request]:
     # Made before the clock starts: the load must not compete with what it measures for longer than it has to.
-    waiting = [case.make() for _ in range(requests)]
-    times: list[float] = []
-    problems: list[str] = []
-    lock = threading.Lock()
-
-    def work() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        headers = {"Authorization": f"Bearer {token}"}
-        while True:
-            with lock:
-                if not waiting or problems:
-                    break
-                method, path, body = waiting.pop()
-            more = {"Content-Type": "application/json"} if body else {}
-            began = perf_counter()
-            connection.request(method, _API + path, body=body, headers=headers | more)
-            response = connection.getresponse()
-            answer = response.read()
-            took = (perf_counter() - began) * 1000
-            with lock:
-                times.append(took)
-                if response.status not in (200, 201, 404):
-                    problems.append(f"{method} {path} answered {response.status}: {answer[:200]!r}")
-        connection.close()
-
-    threads = [threading.Thread(target=work) for _ in range(concurrency)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if problems:
-        raise BenchError(problems[0])
-    return times
-
-
-def _lines(case: Case, concurrency: int, times: list[float]) -> list[Line]:
-    target = case.targets.alone if concurrency == 1 else case.targets.eight
-    what = f"{case.name}, {concurrency} at a time"
-    lines = [Line(what=what, measured=_said(times))]
-    p95 = _percentile(times, 95)
-    if target is not None:
-        lines.append(at_most("— p95 against our target", p95, target, unit=" ms", digits=1))
-    if case.targets.customer is not None:
-        lines.append(
-            at_most("— p95 against what the customer asked for", p95, case.targets.customer, unit=" ms", digits=1)
-        )
-    return lines
-
-
-def _said(times: list[float]) -> str:
-    return f"{statistics.median(times):,.1f} / {_percentile(times, 95):,.1f} ms"
-
-
-def _percentile(times: list[float], percent: int) -> float:
-    return statistics.quantiles(times, n=100, method="inclusive")[percent - 1]
+    requests = []
+    for _ in range(count):
+        method, path, body = case.make()
+        more = {"Content-Type": "application/json"} if body else {}
+        requests.append(Request(method, _API + path, body, {"Authorization": f"Bearer {token}", **more}))
+    return requests
 
 
 def _sweep(bench: Bench) -> None:

@@ -28,6 +28,8 @@ class Batch:
 
     ``mixed``: every page holds runs of pipelines all over the fleet, as an account-wide feed gives them; else each
     page is of one pipeline, as a per-pipeline feed gives them.
+
+    ``new_every``: of so many records one has a key of its own, as where a feed's pages overlap; 0: none has.
     """
 
     round: int
@@ -36,6 +38,7 @@ class Batch:
     page_size: int
     mixed: bool
     until: datetime
+    new_every: int = 0
 
     def pages(self, pipelines: list[UUID]) -> Iterator[list[RunRecord]]:
         """Make up the records, a page at a time."""
@@ -45,12 +48,15 @@ class Batch:
             yield [
                 make_record(
                     chance.choice(pipelines) if self.mixed else chosen,
-                    f"{BENCH_MARK}{self.round}-{self.writer}-{number:07}",
+                    f"{BENCH_MARK}{self.round}-{self.writer}-{number:07}{self._suffix(number)}",
                     self.until - timedelta(minutes=chance.randint(60, 3000)),
                     chance,
                 )
                 for number in range(first, min(first + self.page_size, self.rows))
             ]
+
+    def _suffix(self, number: int) -> str:
+        return "-new" if self.new_every and number % self.new_every == 0 else ""
 
 
 def make_record(pipeline_id: UUID, external_run_id: str, started: datetime, chance: random.Random) -> RunRecord:

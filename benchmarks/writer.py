@@ -25,7 +25,7 @@ from chm_web.extensions import db
 from chm_web.queries.run_upsert import COLUMNS, STAGE
 from chm_web.services.runs import RunRecord, record_runs
 
-# The same columns as record_runs writes, sent as the same types.
+# The same columns as record_runs writes, sent as the same types. The hash is a number that costs nothing.
 _COLUMNS = {name: kind for name, kind in COLUMNS.items() if name != "updated_by"}
 _COPY = f"COPY runs ({', '.join(_COLUMNS)}) FROM STDIN (FORMAT binary)"
 _START_SECONDS = 60.0
@@ -139,9 +139,10 @@ def _row(record: RunRecord) -> tuple[Any, ...]:
         record.rows_processed,
         record.error_message,
         record.status_reason,
-        payload_bytes(record.payload),
         record.attempt_at,
         record.source_updated_at,
+        payload_bytes(record.payload),
+        0,
     )
 
 

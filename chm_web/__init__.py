@@ -17,12 +17,15 @@ def create_app(config: Config | None = None) -> Flask:
     from chm_web.access import guard, oidc, proxy, sessions, sign_in
     from chm_web.extensions import csrf, db, htmx, migrate
     from chm_web.ingestion import queue
+    from chm_web.json_answers import JsonProvider
+    from chm_web.queries import RANDOM_PAGE_COST
     from chm_web.services.redaction import remember_secret
 
     config = config or Config.from_env()
     for secret in config.secrets():
         remember_secret(secret)
     app = Flask(__name__, template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
+    app.json = JsonProvider(app)
     app.config.from_mapping(
         CHM=config,
         SECRET_KEY=config.secret_key,
@@ -30,7 +33,11 @@ def create_app(config: Config | None = None) -> Flask:
         SQLALCHEMY_ENGINE_OPTIONS={
             # A restarted database costs a reconnect, not an error page.
             "pool_pre_ping": True,
-            "connect_args": {"application_name": "chm", "options": "-c timezone=UTC", "connect_timeout": 5},
+            "connect_args": {
+                "application_name": "chm",
+                "options": f"-c timezone=UTC -c random_page_cost={RANDOM_PAGE_COST}",
+                "connect_timeout": 5,
+            },
         },
         MAX_CONTENT_LENGTH=config.max_request_bytes,
         WTF_CSRF_TIME_LIMIT=None,

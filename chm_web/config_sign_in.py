@@ -29,12 +29,16 @@ class OidcSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ProxySignInSettings:
-    """Headers by which a proxy says who asks. The role is fixed, or mapped from ``role_header`` by ``roles``."""
+    """Headers by which a proxy says who asks. The role is fixed, or mapped from ``role_header`` by ``roles``.
+
+    ``role_separator`` stands between what the header names.
+    """
 
     user_header: str
     secret: str = field(repr=False)
     role: str = "viewer"
     role_header: str | None = None
+    role_separator: str = ","
     roles: str | None = None
 
 
@@ -66,11 +70,17 @@ def read_oidc(read: Reader, public_url: str | None) -> OidcSettings | None:
     if issuer is None:
         read.none_of("CHM_OIDC_", without="CHM_OIDC_ISSUER")
         return None
-    if urlsplit(issuer).scheme != "https" and urlsplit(issuer).hostname not in _LOOPBACK:
+    if _can_be_overheard(issuer):
         # Whoever sits on the way could answer with keys of their own, and be anybody.
         raise ConfigError("CHM_OIDC_ISSUER must start with https://; http:// is for a provider on this machine alone.")
     if public_url is None:
         raise ConfigError("CHM_PUBLIC_URL is not set. The OIDC provider sends people back there: https://chm.example.")
+    if _can_be_overheard(public_url):
+        # The code that signs somebody in comes back there, and so does the session's cookie.
+        raise ConfigError(
+            "CHM_PUBLIC_URL must start with https:// where people sign in at an OIDC provider; "
+            "http:// is for trying it on this machine alone."
+        )
     scopes = tuple((read.text("CHM_OIDC_SCOPES") or " ".join(OidcSettings.scopes)).replace(",", " ").split())
     if "openid" not in scopes:
         raise ConfigError("CHM_OIDC_SCOPES must name openid: without it the provider says nothing of who signs in.")
@@ -111,6 +121,11 @@ def read_proxy_sign_in(read: Reader, trusted_proxies: tuple[Network, ...]) -> Pr
     )
     if role_header is not None and role is not None:
         raise ConfigError("CHM_PROXY_AUTH_ROLE and CHM_PROXY_AUTH_ROLE_HEADER are both set. Keep one of them.")
+    separator = read.text("CHM_PROXY_AUTH_ROLE_SEPARATOR")
+    if separator is not None and role_header is None:
+        raise ConfigError("CHM_PROXY_AUTH_ROLE_SEPARATOR is set, but CHM_PROXY_AUTH_ROLE_HEADER is not.")
+    if separator not in (None, ",", ";"):
+        raise ConfigError(f"CHM_PROXY_AUTH_ROLE_SEPARATOR must be , or ; and not {separator[:40]!r}.")
     if (role_header is None) != (roles is None):
         raise ConfigError(
             "CHM_PROXY_AUTH_ROLE_HEADER and CHM_PROXY_AUTH_ROLES belong together: one of them is not set."
@@ -120,8 +135,14 @@ def read_proxy_sign_in(read: Reader, trusted_proxies: tuple[Network, ...]) -> Pr
         secret=secret,
         role=role or ProxySignInSettings.role,
         role_header=role_header,
+        role_separator=separator or ProxySignInSettings.role_separator,
         roles=roles,
     )
+
+
+def _can_be_overheard(address: str) -> bool:
+    parts = urlsplit(address)
+    return parts.scheme != "https" and parts.hostname not in _LOOPBACK
 
 
 def _header(read: Reader, name: str) -> str | None:

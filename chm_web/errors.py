@@ -1,4 +1,4 @@
-"""Renders every error, once a surface: the JSON envelope under ``/api/``, an HTML page elsewhere."""
+"""Renders every error, once a surface: the JSON envelope under ``/api/``, text for pings, an HTML page elsewhere."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from chm_web.services.exceptions import (
 log = logging.getLogger(__name__)
 
 API_PREFIX = "/api/"
+PING_PREFIX = "/ping/"
 
 CODES = {
     400: "validation_error",
@@ -117,6 +118,9 @@ def render_error(status: int, message: str, details: Sequence[FieldIssue] = ()) 
     if request.path.startswith(API_PREFIX):
         issues = [{"field": detail.field, "issue": detail.issue} for detail in details]
         response = jsonify(error={"code": CODES[status], "message": message, "details": issues})
+    elif request.path.startswith(PING_PREFIX):
+        # Read by people in the mails that cron sends them.
+        response = Response(f"{message}\n", mimetype="text/plain")
     else:
         page = render_template(
             "errors/error.html",

@@ -21,6 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
     column,
     func,
+    null,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -208,6 +209,8 @@ class Run(Timestamped, Model):
     payload: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     attempt_at: Mapped[datetime | None] = mapped_column(_TIMESTAMPTZ)
     source_updated_at: Mapped[datetime | None] = mapped_column(_TIMESTAMPTZ)
+    # Of the record that made the row what it is (queries.run_upsert): whoever else changes the row takes it away.
+    content_hash: Mapped[int | None] = mapped_column(BigInteger, onupdate=null())
     ingested_at: Mapped[datetime] = mapped_column(_TIMESTAMPTZ, server_default=func.now())
     # Stored, because an index on the expression cannot be scanned index-only (5-13 times slower when measured).
     event_at: Mapped[datetime] = mapped_column(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, post_dump, validate, validates_schema
+from marshmallow import ValidationError, fields, validate, validates_schema
 
 from chm_web.access.guard import may
 from chm_web.access.permissions import Permission
+from chm_web.json_answers import Schema
 from chm_web.models import (
     EXTERNAL_ID_MAX_LENGTH,
     Channel,
@@ -63,8 +64,8 @@ class UtcTime(fields.AwareDateTime):
             raise ValidationError("Must be a time between 1970 and 2199.")
         return moment
 
-    def _serialize(self, value: datetime | None, *args: Any, **kwargs: Any) -> str | None:
-        return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    def _serialize(self, value: datetime | None, *args: Any, **kwargs: Any) -> Any:
+        return None if value is None else value.astimezone(UTC)
 
 
 class Flag(fields.Boolean):
@@ -375,6 +376,13 @@ def _window_number(description: str) -> fields.Integer:
     )
 
 
+class Destination(Text):
+    """Who is told. Whoever has a webhook's address may post there, so it is not told to all who may look."""
+
+    def _serialize(self, value: str | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return value if value is None or may(Permission.OPERATE) else redact_address(value)
+
+
 class AlertRuleSchema(Timestamps):
     """When to tell whom. The scope is the pipeline when there is one, else the client."""
 
@@ -397,7 +405,7 @@ class AlertRuleSchema(Timestamps):
     threshold = _window_number("How many failures.")
     window_minutes = _window_number("Within how many minutes.")
     channel = fields.Enum(Channel, by_value=True, required=True, metadata=told("How it is told."))
-    destination = Text(
+    destination = Destination(
         strip=True,
         required=True,
         validate=validate.Length(1, DESTINATION_MAX_LENGTH),
@@ -408,10 +416,3 @@ class AlertRuleSchema(Timestamps):
         ),
     )
     is_enabled = Flag(load_default=True, metadata=told("A disabled rule tells nobody anything."))
-
-    @post_dump
-    def _keep_addresses(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Whoever has a webhook's address may post there: that is not for everyone who may look."""
-        if not may(Permission.OPERATE):
-            data["destination"] = redact_address(data["destination"])
-        return data

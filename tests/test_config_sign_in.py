@@ -92,6 +92,20 @@ def test_provider_on_this_machine_needs_no_tls(issuer: str) -> None:
     assert config.oidc.issuer == issuer
 
 
+def test_public_address_that_can_be_overheard_is_refused_where_a_provider_sends_people_back() -> None:
+    http = {"CHM_PUBLIC_URL": "http://chm.example"}
+
+    assert refused(**{**OIDC, **http}).startswith("CHM_PUBLIC_URL must start with https://")
+    assert read(CHM_ALLOWED_HOSTS="chm.example", **http).public_url == "http://chm.example"
+
+
+@pytest.mark.parametrize("url", ["http://localhost:8000", "http://127.0.0.1:8000", "http://[::1]:8000"])
+def test_public_address_on_this_machine_needs_no_tls(url: str) -> None:
+    config = read(**{**OIDC, "CHM_ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]", "CHM_PUBLIC_URL": url})
+
+    assert (config.public_url, config.oidc is None) == (url, False)
+
+
 def test_scopes_without_openid_are_refused() -> None:
     assert refused(**OIDC, CHM_OIDC_SCOPES="profile").startswith("CHM_OIDC_SCOPES must name openid")
 
@@ -129,11 +143,16 @@ def test_roles_by_a_header_of_the_proxy_are_taken(tmp_path: Path) -> None:
         **without(PROXY, "CHM_PROXY_AUTH_SECRET"),
         CHM_PROXY_AUTH_SECRET_FILE=str(path),
         CHM_PROXY_AUTH_ROLE_HEADER="X-Forwarded-Groups",
+        CHM_PROXY_AUTH_ROLE_SEPARATOR=";",
         CHM_PROXY_AUTH_ROLES="admin=chm-admins",
     )
 
     assert config.proxy_sign_in == ProxySignInSettings(
-        user_header="X-Forwarded-User", secret=SECRET, role_header="X-Forwarded-Groups", roles="admin=chm-admins"
+        user_header="X-Forwarded-User",
+        secret=SECRET,
+        role_header="X-Forwarded-Groups",
+        role_separator=";",
+        roles="admin=chm-admins",
     )
 
 
@@ -162,6 +181,12 @@ def test_name_of_a_header_that_is_none_is_refused(name: str, value: str) -> None
         {"CHM_PROXY_AUTH_ROLE_HEADER": "X-Forwarded-Groups"},
         {"CHM_PROXY_AUTH_ROLES": "viewer=*"},
         {"CHM_PROXY_AUTH_ROLE_HEADER": "X-G", "CHM_PROXY_AUTH_ROLES": "viewer=*", "CHM_PROXY_AUTH_ROLE": "admin"},
+        {"CHM_PROXY_AUTH_ROLE_SEPARATOR": ";"},
+        {
+            "CHM_PROXY_AUTH_ROLE_HEADER": "X-G",
+            "CHM_PROXY_AUTH_ROLES": "viewer=*",
+            "CHM_PROXY_AUTH_ROLE_SEPARATOR": "|",
+        },
     ],
 )
 def test_roles_of_the_proxy_that_do_not_fit_together_are_refused(more: dict[str, str]) -> None:

@@ -22,7 +22,7 @@ from chm_web.config import ROOT, Config
 from chm_web.extensions import db
 from chm_web.models import Channel, Client, Pipeline, PipelineType, Platform, RuleType, Run, RunStatus
 from tests.conftest import new_database
-from tests.factories import NOW, make_alert_rule, make_client, make_pipeline
+from tests.factories import NOW, make_alert_rule, make_client, make_pipeline, make_run
 
 
 @pytest.fixture
@@ -63,6 +63,28 @@ def test_upgrade_downgrade_upgrade_works(empty_app: Flask) -> None:
         "table runs",
         "table alert_rules",
     }
+
+
+def test_a_step_back_gives_what_stood_before_it(empty_app: Flask) -> None:
+    revisions = [step.revision for step in ScriptDirectory(str(ROOT / "migrations")).walk_revisions()][::-1]
+    stood = {}
+    for revision in revisions:
+        flask_migrate.upgrade(revision=revision)
+        stood[revision] = _objects()
+    for revision in reversed(revisions[:-1]):
+        flask_migrate.downgrade(revision=revision)
+        assert _objects() == stood[revision]
+
+
+def test_runs_survive_the_migration_of_their_hash_both_ways(empty_app: Flask) -> None:
+    flask_migrate.upgrade()
+    run_id = make_run().id
+    # Ends the transaction: the migration waits for whoever reads the table.
+    db.session.remove()
+    flask_migrate.downgrade(revision="0002")
+    flask_migrate.upgrade()
+    stands = db.session.scalars(sa.select(Run)).one()
+    assert (stands.id, stands.content_hash) == (run_id, None)
 
 
 def test_there_is_one_head() -> None:

@@ -89,7 +89,8 @@ def _make_proxy(settings: ProxySignInSettings) -> _Proxy:
 def _role(proxy: _Proxy) -> Role | None:
     if proxy.roles is None or proxy.settings.role_header is None:
         return proxy.fixed_role
-    return proxy.roles.role_of(part.strip() for part in _read(proxy.settings.role_header).split(","))
+    said = _read(proxy.settings.role_header).split(proxy.settings.role_separator)
+    return proxy.roles.role_of(part.strip() for part in said)
 
 
 def _read(header: str) -> str:

@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,10 @@ MAX_PASSWORD_LENGTH = 1024
 LINK_LIFETIME = timedelta(hours=24)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
-_METHOD = "scrypt"
+# The cost stands in each hash; that of nobody must have the same.
+_METHOD = "scrypt:32768:8:1"
+# Of no password, and not hashed from one: the first name that nobody has would take twice as long as all others.
+_HASH_OF_NOBODY = f"{_METHOD}${secrets.token_hex(8)}${secrets.token_hex(64)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,7 @@ class UserFile:
 
     def __init__(self, path: Path, *, min_password_length: int = MIN_PASSWORD_LENGTH) -> None:
         self._file = CredentialsFile(path, load=_load, dump=_dump)
-        self._min_password_length = min_password_length
+        self.min_password_length = min_password_length
 
     @property
     def path(self) -> Path:
@@ -155,7 +157,7 @@ class UserFile:
         """
         user = self.find(name)
         hashed = user.password_hash if user else None
-        is_right = check_password_hash(hashed or _hash_of_nobody(), password[:MAX_PASSWORD_LENGTH])
+        is_right = check_password_hash(hashed or _HASH_OF_NOBODY, password[:MAX_PASSWORD_LENGTH])
         return user if user and hashed and user.role and is_right else None
 
     def make_link(self, *, name: str) -> str:
@@ -191,7 +193,7 @@ class UserFile:
         return None
 
     def _hash(self, password: str) -> str:
-        shortest = self._min_password_length
+        shortest = self.min_password_length
         if not shortest <= len(password) <= MAX_PASSWORD_LENGTH:
             issue = f"Use at least {shortest} characters (and at most {MAX_PASSWORD_LENGTH:,})."
             raise Invalid("This is no password.", (FieldIssue("password", issue),))
@@ -213,11 +215,6 @@ def _opens(user: User, secret: str) -> bool:
     if user.role is None or user.link_sha256 is None or user.link_until is None:
         return False
     return hmac.compare_digest(user.link_sha256, _digest(secret)) and datetime.now(UTC) < user.link_until
-
-
-@lru_cache(maxsize=1)
-def _hash_of_nobody() -> str:
-    return generate_password_hash(secrets.token_urlsafe(32), method=_METHOD)
 
 
 def _digest(secret: str) -> str:

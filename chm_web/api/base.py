@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import flask
 from flask_smorest import Blueprint
-from marshmallow import RAISE, Schema, ValidationError, fields, missing, validate
+from marshmallow import INCLUDE, RAISE, ValidationError, fields, missing, validate
 from webargs.flaskparser import FlaskParser, abort
 from werkzeug.http import parse_etags
 from werkzeug.routing import BaseConverter
@@ -17,6 +17,7 @@ from chm_web.access.guard import Guarded, declared_access
 from chm_web.access.permissions import scopes_with
 from chm_web.api.document.responses import EXAMPLE_ETAG, header
 from chm_web.errors import CODES
+from chm_web.json_answers import Schema
 from chm_web.models import EXTERNAL_ID_MAX_LENGTH
 from chm_web.schemas import Text, told
 from chm_web.services.versions import Versioned, version_of
@@ -80,6 +81,19 @@ class JsonParser(FlaskParser):
         except (RecursionError, ValueError) as err:
             # Nested too deeply, a number too long, bytes that are no UTF-8: not JSON that anyone means.
             abort(400, exc=err, messages={"json": ["Invalid JSON body."]})
+
+
+class AsItComes(Schema):
+    """Described here, but taken as it comes: the mapper is the one that checks it."""
+
+    class Meta:
+        """What others define grows: unknown fields are no errors."""
+
+        unknown = INCLUDE
+
+    def load(self, data: Any, **kwargs: Any) -> Any:
+        """Give what came."""
+        return data
 
 
 class ApiBlueprint(Guarded, Blueprint):  # type: ignore[misc]
@@ -222,6 +236,4 @@ def page_schema(item: type[Schema]) -> type[Schema]:
             required=True, allow_none=True, metadata=told("The cursor of the next page; null on the last one.")
         ),
     }
-    schema = Schema.from_dict(members, name=name)
-    schema.__doc__ = "One page of a list."
-    return schema
+    return type(name, (Schema,), {"__doc__": "One page of a list.", **members})

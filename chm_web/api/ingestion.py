@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import flask
-from marshmallow import Schema, fields, validate
+from marshmallow import fields, validate
 
 from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
@@ -14,6 +14,7 @@ from chm_web.api.base import LOCATION, ApiBlueprint, ErrorSchema, NoQuery
 from chm_web.api.job_schemas import JobDetailSchema, JobListSchema, JobSchema, SyncSchema
 from chm_web.ingestion import queue
 from chm_web.ingestion.progress import IngestionJob, RejectedRun, SyncScope
+from chm_web.json_answers import Schema
 from chm_web.models import RunStatus
 from chm_web.schemas import UtcTime, told
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields, validate
+from marshmallow import fields, validate
 
 from chm_web.ingestion.progress import JobState
+from chm_web.json_answers import Schema
 from chm_web.schemas import NAME_MAX_LENGTH, Text, UtcTime, told
 
 

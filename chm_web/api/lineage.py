@@ -7,12 +7,12 @@ import zlib
 from typing import Any
 
 import flask
-from marshmallow import INCLUDE, Schema, fields, validate
+from marshmallow import fields, validate
 from webargs.flaskparser import abort
 
 from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
-from chm_web.api.base import ApiBlueprint, JsonParser, NoQuery
+from chm_web.api.base import ApiBlueprint, AsItComes, JsonParser, NoQuery
 from chm_web.ingestion.lineage import LineageResult, take_events
 from chm_web.models import EXTERNAL_ID_MAX_LENGTH
 from chm_web.schemas import MAX_BATCH, RecordResultSchema, UtcTime, told
@@ -54,20 +54,7 @@ class LineageBlueprint(ApiBlueprint):
     ARGUMENTS_PARSER = _UnpackingParser()
 
 
-class _AsItComes(Schema):
-    """Described here, but taken as it comes: the mapper is the one that checks events."""
-
-    class Meta:
-        """The standard grows: unknown fields are no errors."""
-
-        unknown = INCLUDE
-
-    def load(self, data: Any, **kwargs: Any) -> Any:
-        """Give what came."""
-        return data
-
-
-class LineageRunSchema(_AsItComes):
+class LineageRunSchema(AsItComes):
     """The run that an event is of."""
 
     runId = fields.String(  # noqa: N815 - OpenLineage's name
@@ -78,7 +65,7 @@ class LineageRunSchema(_AsItComes):
     facets = fields.Raw(metadata=told("What is known of the run: its parent, its error, its nominal time."))
 
 
-class LineageJobSchema(_AsItComes):
+class LineageJobSchema(AsItComes):
     """The job that a run is of."""
 
     namespace = fields.String(allow_none=True, metadata=told("Where the job is defined."))
@@ -90,7 +77,7 @@ class LineageJobSchema(_AsItComes):
     facets = fields.Raw(metadata=told("What is known of the job: its type."))
 
 
-class LineageEventSchema(_AsItComes):
+class LineageEventSchema(AsItComes):
     """An OpenLineage event (spec 2-0-2). Those of jobs and datasets have no run; they are accepted and ignored.
 
     An event with a run has a job too. What is not needed to find the run is taken whatever it looks like.

@@ -8,6 +8,8 @@ from typing import Any
 
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
+from chm_web.queries import RANDOM_PAGE_COST
+
 # A dashboard that opens all its panels at once must leave connections for CHM itself.
 CONNECTION_LIMIT = 20
 
@@ -20,7 +22,7 @@ SETTINGS = {
     "timezone": "UTC",
     "jit": "off",
     "plan_cache_mode": "force_custom_plan",
-    "random_page_cost": "1.1",
+    "random_page_cost": RANDOM_PAGE_COST,
     "work_mem": "16MB",
 }
 

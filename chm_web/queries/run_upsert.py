@@ -8,11 +8,20 @@
    merges by an operation that is free of order (least, greatest, longest). A null never wins.
 4. The duration is the difference of the two times where both are known, else the greatest given.
 5. Nothing is written unless the result differs from the row.
+6. ``content_hash`` is that of the record which was written last, the one that made the row what it is. To write that
+   record again would change nothing: a row that a record made is the record's own, and every operation of 3 and 4
+   gives the same when it is done twice. So a record that bears its row's hash is left out without asking the rule.
+   One kind is always asked: a record whose ``attempt_at`` is later than all else it knows of may by 1 replace the very
+   row that it was merged into by 3. Its merge leaves a null.
 """
 
 from __future__ import annotations
 
 STAGE = "chm_run_stage"
+
+HASH_SEED = 1
+"""Part of every ``content_hash``. Another write rule or another order of the facts takes another number: what was
+written before is asked anew."""
 
 # What is written of a run, with the type COPY sends it as; the types that stand are those of ``runs``. A status goes as
 # the bytes of its label, an id and a payload as the bytes of their binary form: none needs a dumper of its own.
@@ -27,9 +36,10 @@ COLUMNS = {
     "rows_processed": "int8",
     "error_message": "text",
     "status_reason": "text",
-    "payload": "bytea",
     "attempt_at": "timestamptz",
     "source_updated_at": "timestamptz",
+    "payload": "bytea",
+    "content_hash": "int8",
     "updated_by": "text",
 }
 
@@ -37,21 +47,20 @@ _KEY = ("pipeline_id", "external_run_id")
 # The order in which every writer takes its locks: bytewise, as Python sorts too, whatever the database's collation.
 _LOCK_ORDER = 'e.pipeline_id, e.external_run_id COLLATE "C"'
 # What a record says of a run, and what the write rule merges.
-FACTS = tuple(name for name in COLUMNS if name not in ("id", *_KEY, "updated_by"))
+FACTS = tuple(name for name in COLUMNS if name not in ("id", *_KEY, "content_hash", "updated_by"))
 
 _COPIED = f"{', '.join(COLUMNS)}) FROM STDIN (FORMAT binary)"
 
-KNOWS_ANY = """
-    SELECT EXISTS (
-        SELECT FROM unnest(%s::uuid[], %s::text[]) AS e (pipeline_id, external_run_id)
-        CROSS JOIN LATERAL (
-            SELECT FROM runs t
-            WHERE t.pipeline_id = e.pipeline_id AND t.external_run_id = e.external_run_id
-            LIMIT 1
-        ) t
-    )
+KNOWN_HASHES = """
+    SELECT e.place, t.content_hash
+    FROM unnest(%s::uuid[], %s::text[]) WITH ORDINALITY AS e (pipeline_id, external_run_id, place)
+    CROSS JOIN LATERAL (
+        SELECT content_hash FROM runs r
+        WHERE r.pipeline_id = e.pipeline_id AND r.external_run_id = e.external_run_id
+        LIMIT 1
+    ) t
 """
-"""Tell whether any of these keys, given as two arrays, stands already."""
+"""Tell which of these keys, given as two arrays, stand already: their places, from 1, and their rows' hashes."""
 
 COPY_NEW = f"COPY runs ({_COPIED}"
 """Write records whose keys are all new, in the order of their keys. One that stands meanwhile is a unique violation.
@@ -126,8 +135,8 @@ def _same_attempt(t: str, e: str) -> dict[str, str]:
     return merged
 
 
-def _merge(t: str, e: str) -> tuple[dict[str, str], str]:
-    """The result of the write rule, an expression a column, and the condition under which anything changes."""
+def _merge(t: str, e: str) -> tuple[str, str]:
+    """The result of the write rule, as assignments to the columns, and the condition under which anything changes."""
     rerun = f"coalesce({e}.attempt_at > {_last(t)}, false)"
     stale = f"coalesce({t}.attempt_at > {_last(e)}, false)"
     same = _same_attempt(t, e)
@@ -137,7 +146,12 @@ def _merge(t: str, e: str) -> tuple[dict[str, str], str]:
     )
     # A replay says what the row says already: one look at both, byte by byte, and the rule itself is not asked.
     says_more = f"record_image_ne({_facts_of(e)}, {_facts_of(t)})"
-    return result, f"{says_more} AND ({rerun} OR NOT {stale}) AND ({differs})"
+    result["content_hash"] = f"CASE WHEN {e}.attempt_at > {_last(e)} THEN NULL ELSE {e}.content_hash END"
+    assignments = ", ".join(f"{name} = {expression}" for name, expression in result.items())
+    return (
+        f"{assignments}, updated_by = {e}.updated_by, ingested_at = now(), updated_at = now()",
+        f"{says_more} AND ({rerun} OR NOT {stale}) AND ({differs})",
+    )
 
 
 def _facts_of(x: str) -> str:
@@ -175,25 +189,22 @@ def _upsert() -> str:
     # The anti-join spares rows that would not change the lock (and the WAL) that ON CONFLICT takes even when its
     # WHERE is false; the WHERE holds the rule against what another writer did in between.
     _, differs_from_row = _merge("t", "e")
-    result, differs_from_locked = _merge("t", "excluded")
-    assignments = ", ".join(f"{name} = {expression}" for name, expression in result.items())
+    assignments, differs_from_locked = _merge("t", "excluded")
     return _insert(
         keep=f"t.id IS NULL OR ({differs_from_row})",
-        on_conflict=f"DO UPDATE SET {assignments}, updated_by = excluded.updated_by, "
-        f"ingested_at = now(), updated_at = now() WHERE {differs_from_locked}",
+        on_conflict=f"DO UPDATE SET {assignments} WHERE {differs_from_locked}",
     )
 
 
 def _merge_statement() -> str:
-    result, differs = _merge("t", "e")
-    assignments = ", ".join(f"{name} = {expression}" for name, expression in result.items())
+    assignments, differs = _merge("t", "e")
     return f"""
         WITH written AS (
         MERGE INTO runs t
         USING (SELECT * FROM {STAGE} e WHERE page = %s ORDER BY {_LOCK_ORDER}) e
         ON {" AND ".join(f"t.{name} = e.{name}" for name in _KEY)}
         WHEN MATCHED AND {differs} THEN
-            UPDATE SET {assignments}, updated_by = e.updated_by, ingested_at = now(), updated_at = now()
+            UPDATE SET {assignments}
         WHEN NOT MATCHED THEN
             INSERT ({", ".join(COLUMNS)}) VALUES ({", ".join(f"e.{name}" for name in COLUMNS)})
         RETURNING merge_action() = 'INSERT' AS created

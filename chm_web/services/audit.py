@@ -14,7 +14,9 @@ log = logging.getLogger("chm.audit")
 Changes = Mapping[str, tuple[Any, Any]]
 """Fields by name, each with its value before and after."""
 
-_NOT_TOLD = frozenset({"id", "created_at", "updated_at", "updated_by", "ingested_at", "event_at", "payload"})
+_NOT_TOLD = frozenset(
+    {"id", "created_at", "updated_at", "updated_by", "ingested_at", "event_at", "payload", "content_hash"}
+)
 
 
 def log_change(action: str, thing: Client | Pipeline | AlertRule | Run, changes: Changes, by: str | None) -> None:

@@ -72,6 +72,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(?:sk|pk|rk)[-_](?:live|test|proj|ant)[-_][A-Za-z0-9_-]{8,}"), REDACTED),
     (re.compile(r"\bAIza[A-Za-z0-9_-]{30,}"), REDACTED),
     (re.compile(r"(/sign-in/link/)[A-Za-z0-9_-]{20,}"), rf"\1{REDACTED}"),
+    (re.compile(r"(/ping/)[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{20,}"), rf"\1{REDACTED}"),
     # Tokens of our own API (chm_web.access.tokens).
     (re.compile(r"\bchm_[A-Za-z0-9_-]{40,}"), REDACTED),
     # Addresses to send messages to: whoever has one may post (Slack's, and those made like them).
@@ -94,15 +95,12 @@ _SUSPECT_WORDS = (
         "glpat-",
         "chm_",
         "/sign-in/",
+        "/ping/",
         "://hooks.",
         "xox",
-        "sk-",
-        "sk_",
-        "pk-",
-        "pk_",
-        "rk-",
-        "rk_",
     ),
+    # As long as the shape has them: "sk_" alone stands in every task_id.
+    *(f"{kind}{dash}{of}" for kind in ("sk", "pk", "rk") for dash in "-_" for of in ("live", "test", "proj", "ant")),
 )
 _find_suspect_words = AhoCorasick(_SUSPECT_WORDS, implementation=Implementation.DFA).find_matches_as_indexes
 

@@ -92,7 +92,9 @@ def clean_time(value: datetime | None, field: str) -> datetime | None:
     # By the year alone: comparing whole times costs more than all other checks of a record together.
     if not _MIN_YEAR <= value.year < _MAX_YEAR:
         raise BadValue(field, f"the year {value.year} is out of range (1970 to 2199)")
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
+    if value.tzinfo is UTC:
+        return value
+    return value.replace(tzinfo=UTC) if value.utcoffset() is None else value.astimezone(UTC)
 
 
 def clean_duration(value: float | None) -> float | None:

@@ -1,18 +1,24 @@
-"""The way of a batch of run records into the database: checked, then inserted where all are new, else merged."""
+"""The way of a batch of run records into the database: checked, then inserted where all are new, else merged.
+
+What was written before and says nothing new is told by its hash and goes nowhere.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
 import psycopg
 from psycopg.errors import ForeignKeyViolation, InsufficientPrivilege
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from uuid_utils import uuid7
+from xxhash import xxh3_64_intdigest
 
 from chm_web.extensions import db
 from chm_web.models import RunStatus
@@ -38,6 +44,8 @@ _pages = itertools.count(1)
 _Key = tuple[int, str]
 # A record's key and its place in the batch.
 _Keyed = tuple[_Key, int]
+# The hashes that stand, by the places of the records whose keys are known.
+_Known = dict[int, int | None]
 
 
 @dataclass
@@ -127,20 +135,22 @@ def _check_keys(batch: _Batch) -> list[_Keyed]:
     return keys
 
 
-def _check(batch: _Batch, keys: list[_Keyed]) -> Iterator[tuple[Any, ...]]:
-    """Check these records one by one, and give the rows of those that are good."""
+def _check(batch: _Batch, keys: list[_Keyed], known: _Known) -> Iterator[tuple[Any, ...]]:
+    """Check these records one by one, and give the rows of those that are good and not as they are ``known``."""
     for (pipeline, external_id), index in keys:
         record = batch.records[index]
         try:
             if pipeline not in _seen_pipelines:
                 raise _no_pipeline()
-            row = (uuid7().bytes, record.pipeline_id, external_id, *_facts(record), batch.updated_by)
+            facts = _facts(record)
+            content_hash = _hash(facts)
         except BadValue as bad:
             batch.reject(index, bad)
         except Exception as err:  # noqa: BLE001 - whatever a value does to its check, it costs that record alone
             batch.reject(index, BadValue("record", f"cannot be read ({type(err).__name__})"))
         else:
-            yield row
+            if known.get(index) != content_hash:
+                yield uuid7().bytes, record.pipeline_id, external_id, *facts, content_hash, batch.updated_by
 
 
 def _no_pipeline() -> BadValue:
@@ -175,10 +185,22 @@ def _facts(record: RunRecord) -> tuple[Any, ...]:
         run_values.clean_count(record.rows_processed),
         run_values.clean_text(record.error_message, "error_message"),
         run_values.clean_text(record.status_reason, "status_reason"),
-        None if payload is None else run_upsert.JSONB_VERSION + payload,
         run_values.clean_time(record.attempt_at, "attempt_at"),
         run_values.clean_time(record.source_updated_at, "source_updated_at"),
+        None if payload is None else run_upsert.JSONB_VERSION + payload,
     )
+
+
+def _hash(facts: tuple[Any, ...]) -> int:
+    """Give the ``content_hash`` of a record's facts: 64 bits, signed, the same in every process.
+
+    All that is sent of the record beside its key counts. Two records of one run would have to share it by chance, one
+    in 2^64, for the later one to be missed.
+    """
+    *plain, payload = facts
+    # JSON tells where it ends, so the payload may follow. Cleaned times are in UTC: equal ones have one text.
+    text = orjson.dumps(plain, default=datetime.isoformat)
+    return xxh3_64_intdigest(text if payload is None else text + payload, run_upsert.HASH_SEED) - 2**63
 
 
 def _write(batch: _Batch, keys: list[_Keyed]) -> None:
@@ -188,12 +210,8 @@ def _write(batch: _Batch, keys: list[_Keyed]) -> None:
         statement = run_upsert.MERGE
     rejected = len(batch.rejected)
     try:
-        for number, keyed in enumerate(_rounds(keys)):
-            # What comes again in a batch is known by then.
-            if number or _is_any_known(keyed):
-                _stage_and_merge(batch, keyed, statement)
-            else:
-                _insert(batch, keyed)
+        for keyed in _rounds(keys):
+            _write_round(batch, keyed, statement)
     except _BAD_ROW:
         # Nearly never, so no savepoint was taken; a run that somebody else inserted meanwhile is a reason too.
         db.session.rollback()
@@ -202,13 +220,25 @@ def _write(batch: _Batch, keys: list[_Keyed]) -> None:
         _write_in_halves(batch, keys)
 
 
+def _write_round(batch: _Batch, keys: list[_Keyed], statement: str) -> None:
+    known = _known_hashes(keys)
+    changed = list(_check(batch, [keyed for keyed in keys if keyed[1] in known], known)) if known else []
+    new = [keyed for keyed in keys if keyed[1] not in known] if known else keys
+    rows = _check(batch, new, known)
+    if changed:
+        # New ones too: two statements would take their locks in two orders.
+        _stage_and_merge(batch, itertools.chain(changed, rows), statement)
+    elif new:
+        _insert(batch, rows)
+
+
 def _write_in_halves(batch: _Batch, keys: list[_Keyed]) -> None:
     """Halve until the record at fault stands alone."""
     created, written, rejected = batch.created, batch.written, len(batch.rejected)
     try:
         with db.session.begin_nested():
             for keyed in _rounds(keys):
-                _stage_and_merge(batch, keyed, batch.statement)
+                _stage_and_merge(batch, _check(batch, keyed, {}), batch.statement)
     except _BAD_ROW as err:
         batch.created, batch.written = created, written
         del batch.rejected[rejected:]
@@ -241,13 +271,11 @@ def _driver_connection() -> psycopg.Connection[Any]:
     return connection
 
 
-def _is_any_known(keys: list[_Keyed]) -> bool:
-    with _driver_connection().cursor() as cursor:
-        # A page that was written before is told by its first key, nearly always: that spares sending all of them.
-        for some in (keys[:1], keys[1:]):
-            if some and cursor.execute(run_upsert.KNOWS_ANY, _as_arrays(some), prepare=True).fetchone() != (False,):
-                return True
-    return False
+def _known_hashes(keys: list[_Keyed]) -> _Known:
+    """Look which keys stand already. What another writer does after this look counts as done after our write."""
+    with _driver_connection().cursor(binary=True) as cursor:
+        found = cursor.execute(run_upsert.KNOWN_HASHES, _as_arrays(keys), prepare=True).fetchall()
+    return {keys[place - 1][1]: content_hash for place, content_hash in found}
 
 
 def _as_arrays(keys: list[_Keyed]) -> tuple[str, str]:
@@ -259,15 +287,15 @@ def _as_arrays(keys: list[_Keyed]) -> tuple[str, str]:
     return f"{{{pipelines}}}", f'{{"{quoted}"}}'
 
 
-def _insert(batch: _Batch, keys: list[_Keyed]) -> None:
-    """Insert records whose keys are all new."""
+def _insert(batch: _Batch, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Insert rows whose keys are all new."""
     with _driver_connection().cursor() as cursor:
-        _copy(cursor, run_upsert.COPY_NEW, _check(batch, keys), _COLUMN_TYPES)
+        _copy(cursor, run_upsert.COPY_NEW, rows, _COLUMN_TYPES)
         batch.written += cursor.rowcount
         batch.created += cursor.rowcount
 
 
-def _stage_and_merge(batch: _Batch, keys: list[_Keyed], statement: str) -> None:
+def _stage_and_merge(batch: _Batch, rows: Iterable[tuple[Any, ...]], statement: str) -> None:
     page = next(_pages)
     with _driver_connection().cursor() as cursor:
         (size,) = cursor.execute(run_upsert.PREPARE_TO_MERGE, prepare=True).fetchone() or (None,)
@@ -275,8 +303,8 @@ def _stage_and_merge(batch: _Batch, keys: list[_Keyed], statement: str) -> None:
             cursor.execute(run_upsert.MAKE_STAGE)
         elif size > run_upsert.STAGE_BYTES:
             cursor.execute(run_upsert.EMPTY_STAGE)
-        rows = ((page, *row) for row in _check(batch, keys))
-        _copy(cursor, run_upsert.COPY_STAGE, rows, ["int4", *_COLUMN_TYPES])
+        staged = ((page, *row) for row in rows)
+        _copy(cursor, run_upsert.COPY_STAGE, staged, ["int4", *_COLUMN_TYPES])
         counts = cursor.execute(statement, (page,), prepare=True).fetchone()
     assert counts is not None  # noqa: S101 - a query of aggregates has one row
     batch.written += counts[0]

@@ -47,7 +47,7 @@ __all__ = [
 SUMMARY_WINDOW = timedelta(days=30)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class LatestOfPipeline:
     """The latest run of a pipeline: its state and event time, None where it has no run."""
 
@@ -252,15 +252,10 @@ def summarize_client_runs(
     since = since or until - SUMMARY_WINDOW
     _check_window(since, until)
     counts = count_client_runs_by_status(client_id=client_id, since=since, until=until)
+    rows = db.session.execute(queries.LATEST_BY_PIPELINE, {"client_id": client_id}).all()
     latest = [
-        LatestOfPipeline(
-            pipeline_id=row["pipeline_id"],
-            pipeline_name=row["pipeline_name"],
-            platform=Platform(row["platform"]),
-            latest_status=None if row["latest_status"] is None else RunStatus(row["latest_status"]),
-            latest_run_at=row["latest_run_at"],
-        )
-        for row in db.session.execute(queries.LATEST_BY_PIPELINE, {"client_id": client_id}).mappings()
+        LatestOfPipeline(pipeline_id, name, Platform(platform), status and RunStatus(status), latest_run_at)
+        for pipeline_id, name, platform, status, latest_run_at in rows
     ]
     return RunSummary(client_id, since, until, counts, latest)
 

@@ -22,6 +22,7 @@ from chm_web.web import (
     ingestion,
     oidc,
     overview,
+    pings,
     pipelines,
     probes,
     static_files,
@@ -41,8 +42,9 @@ def init_app(app: Flask) -> None:
     app.jinja_env.globals["same_page"] = asked.same_page
     app.jinja_env.globals["endpoints"] = app.view_functions
     app.context_processor(_who)
+    pings.init_app(app)
     declare(app, "static", Permission.PUBLIC)
-    for module in (overview, clients, pipelines, alert_rules, ingestion, finding, account, oidc, probes):
+    for module in (overview, clients, pipelines, alert_rules, ingestion, finding, account, oidc, pings, probes):
         app.register_blueprint(module.blueprint)
 
 

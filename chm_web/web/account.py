@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flask import make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
@@ -82,7 +84,7 @@ def sign_out() -> ResponseReturnValue:
 @blueprint.get("/profile", allow=Permission.READ)
 def profile() -> str:
     """Show who one is and what one may, with theme, time zone and password. For whoever is signed in."""
-    return render_template("account/profile.html", issues={}, changed=request.args.get("changed"))
+    return _profile_page(changed=request.args.get("changed"))
 
 
 @blueprint.post("/profile/password", allow=Permission.READ)
@@ -98,7 +100,7 @@ def change_password() -> ResponseReturnValue:
     else:
         issues = _change_password(user.name)
     if issues:
-        return make_response(render_template("account/profile.html", issues=issues, changed=None), 422)
+        return make_response(_profile_page(issues=issues), 422)
     sessions.sign_in(user)
     return redirect(url_for("account.profile", changed="password"), code=303)
 
@@ -110,6 +112,11 @@ def sign_out_everywhere() -> ResponseReturnValue:
     sessions.users().end_sessions(name=user.kept_as)
     sessions.sign_out()
     return redirect(url_for("account.sign_in_page"), code=303)
+
+
+def _profile_page(*, issues: Mapping[str, str] | None = None, changed: str | None = None) -> str:
+    shortest = sessions.users().min_password_length
+    return render_template("account/profile.html", issues=issues or {}, changed=changed, shortest=shortest)
 
 
 def _own_session() -> SignedIn:

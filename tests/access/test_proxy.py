@@ -138,6 +138,22 @@ def test_groups_give_the_greatest_role(app: Flask, config: Config, groups: str, 
     assert f"<dd>{role}</dd>" in client.get("/profile").text
 
 
+@pytest.mark.parametrize(
+    ("groups", "role"),
+    [
+        ("cn=staff,ou=it; cn=ops,ou=it", "admin"),
+        ("cn=staff,ou=it", "viewer"),
+        # Two headers, which servers join by a comma: what stands on either side of it is no name.
+        ("cn=staff,ou=it,cn=ops,ou=it", "viewer"),
+    ],
+)
+def test_names_that_hold_commas_are_separated_by_semicolons(app: Flask, config: Config, groups: str, role: str) -> None:
+    by_names = {**BY_GROUPS, "role_separator": ";", "roles": "admin=cn=ops,ou=it; viewer=*"}
+    client = through(app_behind_proxy(config, **by_names), X_Forwarded_User="mira", X_Forwarded_Groups=groups)
+
+    assert f"<dd>{role}</dd>" in client.get("/profile").text
+
+
 @pytest.mark.parametrize("headers", [{}, {"X_Forwarded_Groups": "others"}, {"X_Forwarded_Groups": "*"}])
 def test_person_without_a_role_is_told_so(app: Flask, config: Config, headers: dict[str, str]) -> None:
     client = through(app_behind_proxy(config, **BY_GROUPS), X_Forwarded_User="mira", **headers)
@@ -170,6 +186,12 @@ def test_whom_the_proxy_names_counts_before_a_session(proxied: Flask) -> None:
     client.environ_base.update(through(proxied, X_Forwarded_User="mira").environ_base)
 
     assert "<dd>mira</dd>" in client.get("/profile").text
+
+
+def test_person_whom_the_proxy_names_reads_the_documents_of_the_api(proxied: Flask) -> None:
+    client = through(proxied, X_Forwarded_User="mira")
+
+    assert [client.get(f"{PREFIX}/{path}").status_code for path in ("docs", "openapi.json")] == [200, 200]
 
 
 # -- forms and the API --------------------------------------------------------------------------------------------

@@ -33,6 +33,15 @@ TABLE: dict[str, Permission] = {
     "POST /sign-in/link/<secret>": ANYONE,
     "GET /sign-in/oidc": ANYONE,
     "GET /sign-in/oidc/callback": ANYONE,
+    # open to whoever has a pipeline's key, which is a part of the address
+    "GET /ping/<key>": ANYONE,
+    "POST /ping/<key>": ANYONE,
+    "GET /ping/<key>/start": ANYONE,
+    "POST /ping/<key>/start": ANYONE,
+    "GET /ping/<key>/fail": ANYONE,
+    "POST /ping/<key>/fail": ANYONE,
+    "GET /ping/<key>/<int:exit_status>": ANYONE,
+    "POST /ping/<key>/<int:exit_status>": ANYONE,
     # pages
     "GET /": READ,
     "GET /alert-rules": READ,
@@ -89,6 +98,7 @@ TABLE: dict[str, Permission] = {
     f"GET {API}/pipelines/<uuid:pipeline_id>/runs/latest": READ,
     f"GET {API}/pipelines/<uuid:pipeline_id>/runs/<external_id:external_run_id>": READ,
     f"PUT {API}/pipelines/<uuid:pipeline_id>/runs/<external_id:external_run_id>": REPORT,
+    f"POST {API}/pipelines/<uuid:pipeline_id>/dbt-run-results": REPORT,
     f"GET {API}/runs": READ,
     f"GET {API}/runs/<uuid:run_id>": READ,
     f"POST {API}/runs/batch": REPORT,

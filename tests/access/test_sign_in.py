@@ -419,3 +419,22 @@ def test_without_users_the_first_start_makes_an_admin(
     found = re.findall(r"sign in as admin with the password (\S+)", said)
     assert len(found) == 1
     assert UserFile(fresh.users_file).check_password(name="admin", password=found[0]) is not None
+
+
+def test_profile_says_how_short_a_password_may_be(browser: FlaskClient, users: UserFile) -> None:
+    sign_in(browser)
+    shortest = users.min_password_length
+
+    assert f"New password, at least {shortest} characters" in browser.get("/profile").text
+    changed = {"current": PASSWORD, "new": "x" * shortest, "again": "x" * shortest}
+    assert post(browser, "/profile/password", **changed).status_code == 303
+
+
+def test_whoever_may_not_do_something_is_told_what_it_takes_and_who_they_are(app: Flask) -> None:
+    browser = client_of(app, "vera", Role.VIEWER)
+
+    page = browser.post("/ingestion/sync", data={"csrf_token": token_of(browser.get("/profile"))})
+
+    assert page.status_code == 403
+    assert "This takes the role operator or admin." in page.text
+    assert "You are signed in as <strong>vera</strong> (viewer)." in page.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -34,6 +36,33 @@ def test_user_is_known_by_name_in_any_case_and_password(file: UserFile) -> None:
 def test_wrong_password_is_none(file: UserFile, password: str) -> None:
     assert file.check_password(name="Mira", password=password) is None
     assert file.check_password(name="nobody", password=password) is None
+
+
+@pytest.mark.parametrize("name", ["nobody", "linked"])
+def test_first_name_without_a_password_costs_what_a_wrong_password_costs(file: UserFile, name: str) -> None:
+    file.end_sessions(name="linked")  # known, but with no password here
+
+    assert hashing_of(file, name) == hashing_of(file, "Mira") != []
+
+
+def hashing_of(file: UserFile, name: str) -> list[str]:
+    """What a new process hashes to refuse a password, by the costs that it asks of scrypt."""
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSE_ONE, str(file.path), name], capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()
+
+
+REFUSE_ONE = """
+import hashlib, pathlib, sys
+scrypt = hashlib.scrypt
+def told(*args, **costs):
+    print(costs["n"], costs["r"], costs["p"])
+    return scrypt(*args, **costs)
+hashlib.scrypt = told
+from chm_web.access.users import UserFile
+assert UserFile(pathlib.Path(sys.argv[1])).check_password(name=sys.argv[2], password="wrong") is None
+"""
 
 
 def test_password_is_kept_as_scrypt_alone(file: UserFile) -> None:

@@ -79,6 +79,8 @@ class Site:
             "alert rule": f"/alert-rules/{self.rule.id}/edit",
             "ingestion": "/ingestion",
             "profile": "/profile",
+            "search": "/search?q=orders",
+            "help": "/help",
             "sign-in": "/sign-in?next=/clients",
             "not found": "/no/such/page",
         }

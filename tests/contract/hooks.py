@@ -31,7 +31,7 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
         case.headers["If-Match"] = "*"
     if isinstance(case.body, dict):
         if case.path.startswith("/alert_rules"):
-            _mend_rule(case.body)
+            _mend_rule(case.body, is_change=case.method.upper() == "PATCH")
         for run in _runs(case.path, case.body):
             _mend_run(run)
     if case.path.startswith("/lineage"):
@@ -96,13 +96,17 @@ def _mend_event(event: dict[str, Any]) -> None:
         event["job"] = {"name": "orders_daily"}
 
 
-def _mend_rule(rule: dict[str, Any]) -> None:
+def _mend_rule(rule: dict[str, Any], *, is_change: bool) -> None:
     """Make of it a rule of things that exist, complete, with a destination that the channel can deliver to."""
     rule.setdefault("channel", "slack")
     rule["destination"] = _DESTINATIONS[rule["channel"]]
     rule.setdefault("rule_type", "failures_in_window")
     rule["threshold"] = rule.get("threshold") or 3
     rule["window_minutes"] = rule.get("window_minutes") or 60
+    if is_change and "pipeline_id" not in rule:
+        # The rule may be one of a pipeline, whose client it would no longer be.
+        rule.pop("client_id", None)
+        return
     pipeline = _a_pipeline()
     if rule.get("pipeline_id") is not None:
         rule["pipeline_id"] = pipeline["id"]

@@ -126,6 +126,7 @@ def test_the_plan_of_health_leaves_out_what_is_not_asked_for(reader: Reader) -> 
         assert not any("Function Scan" in row[0] for row in plan)
         return sum(" on runs" in row[0] for row in plan)
 
-    # The newest outcome and what runs; with the streak, also the last success and the failures since then.
-    assert scans("health") == 2
-    assert scans("health, since, failures_in_row, last_success_at") == 4
+    # The newest outcome, what runs, and what ran and has ended; with the streak, also the last success, and for the
+    # failures since then once more.
+    assert scans("health") == 3
+    assert scans("health, since, failures_in_row, last_success_at") == 6

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from uuid import UUID
 
+import sqlalchemy as sa
+
+from chm_web.extensions import db
 from chm_web.models import RunStatus
 from chm_web.services.runs import RecordResult, RunRecord, record_runs
 from tests.factories import NOW
@@ -24,3 +28,10 @@ def record(*records: RunRecord) -> RecordResult:
 def counts(result: RecordResult) -> tuple[int, int, int, int]:
     """Created, updated, unchanged, rejected."""
     return result.created, result.updated, result.unchanged, len(result.rejected)
+
+
+def forget_hashes(pipeline_id: UUID) -> None:
+    """Leave a pipeline's runs as rows are that were written before runs had a hash."""
+    query = sa.text("UPDATE runs SET content_hash = NULL WHERE pipeline_id = :id AND content_hash IS NOT NULL")
+    db.session.execute(query, {"id": pipeline_id})
+    db.session.commit()

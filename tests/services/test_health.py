@@ -201,14 +201,14 @@ def test_run_without_times_counts_by_when_it_was_recorded(app: Flask) -> None:
     pipeline = make_pipeline()
     run = make_run(pipeline, status=FAILED, started_at=None, finished_at=None)
 
-    assert health_of(pipeline).since == run.created_at
+    assert get_pipeline_health(pipeline_id=pipeline.id, now=run.created_at).since == run.created_at
 
 
 def test_what_runs_without_a_start_runs_since_it_was_recorded(app: Flask) -> None:
     pipeline = make_pipeline()
     run = make_run(pipeline, status=RUNNING, started_at=None)
 
-    assert health_of(pipeline).running_since == run.created_at
+    assert get_pipeline_health(pipeline_id=pipeline.id, now=run.created_at).running_since == run.created_at
 
 
 def test_ids_of_the_last_success_and_failure_are_given(app: Flask) -> None:

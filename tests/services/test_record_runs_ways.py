@@ -1,4 +1,4 @@
-"""The two ways of a page into the table: copied where all is new, merged where not; and writers that meet."""
+"""The ways of a page into the table: copied where all is new, merged where something changed; and writers that meet."""
 
 from __future__ import annotations
 
@@ -24,24 +24,26 @@ from chm_web.services.run_writer import _as_arrays
 from chm_web.services.runs import RecordResult, RunRecord, create_run, record_runs
 from tests.factories import find_run, make_pipeline, make_record
 from tests.ingestion.conftest import wait_until
-from tests.services.recording import FAILED, RUNNING, SUCCESS, at, counts, record
+from tests.services.recording import FAILED, RUNNING, SUCCESS, at, counts, forget_hashes, record
 
 STORED = [column.name for column in sa.inspect(Run).columns if column.name not in ("id", "external_run_id")]
 
 
-def used_the_stage(*records: RunRecord) -> bool:
+def used_the_stage(*records: RunRecord, updated_by: str | None = None) -> bool:
     """Record these in a session without a stage, and tell whether it made one."""
     db.session.execute(sa.text(f"DROP TABLE IF EXISTS pg_temp.{STAGE}"))
-    record(*records)
+    record_runs(records=records, updated_by=updated_by)
     return db.session.scalar(sa.text(f"SELECT to_regclass('pg_temp.{STAGE}')")) is not None
 
 
-def test_only_a_page_of_new_runs_goes_without_the_stage(app: Flask) -> None:
+def test_only_a_page_with_a_run_that_changed_takes_the_stage(app: Flask) -> None:
     pipeline = make_pipeline()
     page = [make_record(pipeline) for _ in range(20)]
+    new = [make_record(pipeline, external_run_id=f"0-{n}") for n in range(20)]
     assert not used_the_stage(*page)
-    assert used_the_stage(*page)
-    assert used_the_stage(*(make_record(pipeline, external_run_id=f"0-{n}") for n in range(20)), page[0])
+    assert not used_the_stage(*page)
+    assert not used_the_stage(*page, *new)
+    assert used_the_stage(*page[1:], replace(page[0], rows_processed=1), make_record(pipeline))
 
 
 def test_a_run_that_comes_again_in_a_page_of_new_ones_is_merged(app: Flask) -> None:
@@ -75,7 +77,7 @@ def test_a_new_run_is_the_same_row_by_either_way(app: Flask, name: str) -> None:
     record(known)
     copied, merged = (make_record(pipeline, **REPORTS[name]) for _ in range(2))
     record_runs(records=[copied], updated_by="somebody")
-    record_runs(records=[known, merged], updated_by="somebody")
+    assert used_the_stage(replace(known, rows_processed=1), merged, updated_by="somebody")
     query = sa.text(f"SELECT {', '.join(STORED)} FROM runs WHERE external_run_id = :id")
     rows = [db.session.execute(query, {"id": one.external_run_id}).one() for one in (copied, merged)]
     assert rows[0] == rows[1]
@@ -98,6 +100,7 @@ def test_the_stage_is_emptied_when_it_has_grown(app: Flask) -> None:
     pipeline = make_pipeline()
     page = [make_record(pipeline, error_message=random.randbytes(2500).hex()) for _ in range(100)]
     record(*page)
+    forget_hashes(pipeline.id)
     assert used_the_stage(*page)
     size = sa.text(f"SELECT pg_table_size('pg_temp.{STAGE}'::regclass)")
     one_page = db.session.scalar(size)

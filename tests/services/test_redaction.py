@@ -104,6 +104,17 @@ def test_secret_does_not_survive_in_a_payload(case: str) -> None:
     assert b"ZxkQvLmTtRwS" not in encoded
 
 
+@pytest.mark.parametrize("of", ["live", "test", "proj", "ant"])
+@pytest.mark.parametrize("dash", ["-", "_"])
+@pytest.mark.parametrize("kind", ["sk", "pk", "rk"])
+def test_key_of_any_kind_does_not_survive(kind: str, dash: str, of: str) -> None:
+    assert redact_text(f"with {kind}{dash}{of}{dash}{S}") == f"with {REDACTED}"
+
+
+def test_names_that_only_look_like_keys_are_not_suspect() -> None:
+    assert not is_suspect('{"task_id": 1, "disk_usage": 2, "mark_done": 3, "fork-1": 4}')
+
+
 @pytest.mark.parametrize("case", SECRETS)
 def test_redacting_twice_changes_nothing(case: str) -> None:
     once = redact_text(SECRETS[case])

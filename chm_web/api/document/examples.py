@@ -131,6 +131,13 @@ _LINEAGE_EVENT: dict[str, Any] = {
     ],
     "producer": "https://github.com/apache/airflow",
 }
+_DBT_METADATA = {
+    "dbt_schema_version": "https://schemas.getdbt.com/dbt/run-results/v6.json",
+    "dbt_version": "1.11.16",
+    "invocation_id": "3a74fefd-32a4-4b7a-83f1-a14a89a1898a",
+    "invocation_started_at": "2026-11-01T06:00:04Z",
+    "generated_at": "2026-11-01T06:04:16Z",
+}
 _DETAIL = {"field": "name", "issue": "There is a client with this name already."}
 _ERROR = {"code": "conflict", "message": "The name is taken.", "details": [_DETAIL]}
 
@@ -145,6 +152,19 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "ClientPage": {"items": [_STORED_CLIENT], "next_cursor": _CURSOR},
     "ClientPatch": {"name": "Northwind Foods Ltd"},
     "Counts": _COUNTS,
+    "DbtMetadata": _DBT_METADATA,
+    "DbtRunResults": {
+        "metadata": _DBT_METADATA,
+        "results": [
+            {
+                "unique_id": "model.shop.orders",
+                "status": "error",
+                "message": "Database Error: relation raw.orders does not exist",
+                "adapter_response": {},
+            }
+        ],
+        "elapsed_time": 252.0,
+    },
     "Error": {"error": _ERROR},
     "ErrorBody": _ERROR,
     "ErrorDetail": _DETAIL,

@@ -178,26 +178,42 @@ FROM reporting.runs
 WHERE event_at >= CAST(:at AS timestamptz) - interval '7 days' AND ingested_at <= CAST(:at AS timestamptz);
 
 -- name: ingestion_over_time
-SELECT date_bin(CAST(:bucket AS interval), r.event_at, timestamptz '2001-01-01 00:00+00') AS bucket_start,
-    count(*) AS runs,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY delay.seconds) AS p50_delay_seconds,
-    percentile_cont(0.95) WITHIN GROUP (ORDER BY delay.seconds) AS p95_delay_seconds
-FROM reporting.runs r
-JOIN reporting.pipelines p ON p.pipeline_id = r.pipeline_id
-CROSS JOIN LATERAL (SELECT extract(epoch FROM r.created_at - r.event_at) AS seconds) delay
-WHERE r.event_at >= CAST(:since AS timestamptz) AND r.event_at < CAST(:until AS timestamptz)
-    AND (CAST(:client_id AS uuid) IS NULL OR p.client_id = CAST(:client_id AS uuid))
-GROUP BY 1
-ORDER BY bucket_start;
+-- Collected by hashing, then sorted group by group; OFFSET 0 keeps the planner from expecting a bucket a moment.
+SELECT collected.bucket_start, collected.runs, delay.p50_delay_seconds, delay.p95_delay_seconds
+FROM (
+    SELECT arrived.bucket_start, count(*) AS runs, array_agg(arrived.delay_seconds) AS delays
+    FROM (
+        SELECT date_bin(CAST(:bucket AS interval), r.event_at, timestamptz '2001-01-01 00:00+00') AS bucket_start,
+            date_part('epoch', r.created_at - r.event_at) AS delay_seconds
+        FROM reporting.runs r
+        LEFT JOIN reporting.pipelines p ON p.pipeline_id = r.pipeline_id
+        WHERE r.event_at >= CAST(:since AS timestamptz) AND r.event_at < CAST(:until AS timestamptz)
+            AND (CAST(:client_id AS uuid) IS NULL OR p.client_id = CAST(:client_id AS uuid))
+        OFFSET 0
+    ) arrived
+    GROUP BY arrived.bucket_start
+) collected
+CROSS JOIN LATERAL (
+    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS p50_delay_seconds,
+        percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds) AS p95_delay_seconds
+    FROM unnest(collected.delays) AS of_run(seconds)
+) delay
+ORDER BY collected.bucket_start;
 
 -- name: ingestion_by_platform
-SELECT p.platform, count(*) AS runs, max(r.ingested_at) AS last_ingested_at,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY delay.seconds) AS p50_delay_seconds,
-    percentile_cont(0.95) WITHIN GROUP (ORDER BY delay.seconds) AS p95_delay_seconds
-FROM reporting.runs r
-JOIN reporting.pipelines p ON p.pipeline_id = r.pipeline_id
-CROSS JOIN LATERAL (SELECT extract(epoch FROM r.created_at - r.event_at) AS seconds) delay
-WHERE r.event_at >= CAST(:since AS timestamptz) AND r.event_at < CAST(:until AS timestamptz)
-    AND (CAST(:client_id AS uuid) IS NULL OR p.client_id = CAST(:client_id AS uuid))
-GROUP BY p.platform
-ORDER BY p.platform;
+SELECT collected.platform, collected.runs, collected.last_ingested_at, delay.p50_delay_seconds, delay.p95_delay_seconds
+FROM (
+    SELECT p.platform, count(*) AS runs, max(r.ingested_at) AS last_ingested_at,
+        array_agg(date_part('epoch', r.created_at - r.event_at)) AS delays
+    FROM reporting.runs r
+    JOIN reporting.pipelines p ON p.pipeline_id = r.pipeline_id
+    WHERE r.event_at >= CAST(:since AS timestamptz) AND r.event_at < CAST(:until AS timestamptz)
+        AND (CAST(:client_id AS uuid) IS NULL OR p.client_id = CAST(:client_id AS uuid))
+    GROUP BY p.platform
+) collected
+CROSS JOIN LATERAL (
+    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS p50_delay_seconds,
+        percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds) AS p95_delay_seconds
+    FROM unnest(collected.delays) AS of_run(seconds)
+) delay
+ORDER BY collected.platform;

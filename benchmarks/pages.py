@@ -1,0 +1,152 @@
+"""The pages through gunicorn, as somebody who is signed in meets them: time, queries and weight of each."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import re
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import requests
+
+from benchmarks.environment import Bench, BenchError
+from benchmarks.http_load import THREADS, WORKERS, Request, Targets, ask, lines_of, said, served
+from benchmarks.report import Line, Report, at_most
+from chm_web.access.permissions import Role
+from chm_web.access.users import UserFile
+
+_USER = "bench"
+_PASSWORD = "a password of no value"  # noqa: S105 - guards made-up data on the loopback interface
+_HTML_WEIGHT_KB = 25
+_SAMPLES = 8
+
+_PAGE = Targets(None, 60, 250)
+_OVERVIEW = Targets(None, 150, 500)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One page. ``make`` gives the path of the next one to ask for; ``limit_kb`` holds for lists of fifty rows."""
+
+    name: str
+    make: Callable[[], str]
+    targets: Targets = _PAGE
+    limit_kb: float | None = _HTML_WEIGHT_KB
+
+
+def run(bench: Bench) -> Report:
+    """Measure every page, alone and eight at a time."""
+    count = 24 if bench.quick else 120
+    lines: list[Line] = []
+    with ExitStack() as stack:
+        bench = _with_user(stack, bench)
+        cases = _cases(bench)
+        port = stack.enter_context(served(bench))
+        cookie = _sign_in(port)
+        for case in cases:
+            for concurrency in (1, 8):
+                for size in (2 * concurrency, count):  # the first warms up
+                    asked = [Request("GET", case.make(), None, {"Cookie": cookie}) for _ in range(size)]
+                    times = ask(port, asked, concurrency=concurrency)
+                lines += lines_of(case.name, case.targets, concurrency, times)
+                bench.say(f"{case.name}, {concurrency} at a time: {said(times)}")
+            lines += _weighed(port, cookie, case)
+    with ExitStack() as stack:
+        # The same once more, telling what each page has cost: that is not for every day.
+        bench = _with_user(stack, replace(bench, environ=bench.environ | {"FLASK_DEBUG": "1"}))
+        port = stack.enter_context(served(bench))
+        cookie = _sign_in(port)
+        lines += [_counted(port, cookie, case) for case in cases]
+    method = (
+        f"gunicorn with {WORKERS} workers of {THREADS} threads, {count} requests a page by keep-alive connections from "
+        "one process on the same cores, another client, pipeline or run each time; p50 / p95 in ms, the body read. "
+        f"Weight and queries: the most of {_SAMPLES} requests."
+    )
+    return Report(title="Pages", method=method, lines=lines)
+
+
+def _with_user(stack: ExitStack, bench: Bench) -> Bench:
+    path = bench.data_dir / "users.json"
+    path.unlink(missing_ok=True)
+    UserFile(path).add(name=_USER, role=Role.OPERATOR, password=_PASSWORD)
+    stack.callback(path.unlink)
+    return replace(bench, environ=bench.environ | {"CHM_USERS_FILE": str(path)})
+
+
+def _sign_in(port: int) -> str:
+    """Sign in as people do; gives the cookie of the session."""
+    with requests.Session() as session:
+        page = session.get(f"http://127.0.0.1:{port}/sign-in", timeout=30).text
+        token = re.search(r'name="csrf_token" value="([^"]+)"', page)
+        if token is None:
+            raise BenchError("The sign-in page has no form.")
+        form = {"name": _USER, "password": _PASSWORD, "csrf_token": token.group(1)}
+        answer = session.post(f"http://127.0.0.1:{port}/sign-in", data=form, timeout=30, allow_redirects=False)
+        if answer.status_code != 303:
+            raise BenchError(f"Signing in was answered {answer.status_code}.")
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in session.cookies)
+
+
+def _cases(bench: Bench) -> list[Case]:
+    with bench.connect() as connection:
+        clients = [str(row[0]) for row in connection.execute("SELECT id FROM clients ORDER BY id").fetchall()]
+        counted = connection.execute(
+            "SELECT client_id FROM pipelines GROUP BY client_id ORDER BY count(*) DESC, client_id LIMIT 1"
+        ).fetchone()
+        pipelines = [str(row[0]) for row in connection.execute("SELECT id FROM pipelines ORDER BY id").fetchall()]
+        runs = [str(row[0]) for row in connection.execute("SELECT id FROM runs LIMIT 1000").fetchall()]
+    largest = str(counted[0]) if counted else ""
+    chance = random.Random(1)
+
+    def each(pattern: str, ids: list[str]) -> Callable[[], str]:
+        return lambda: pattern.format(chance.choice(ids))
+
+    def always(path: str) -> Callable[[], str]:
+        return lambda: path
+
+    return [
+        Case("Overview", always("/"), _OVERVIEW, None),
+        Case("Overview, what changed since yesterday", always("/overview/changes"), _OVERVIEW, None),
+        Case("Clients", always("/clients"), _OVERVIEW),
+        Case("Client", each("/clients/{}", clients), _PAGE, None),
+        Case("Client of 500 pipelines", always(f"/clients/{largest}"), _OVERVIEW, None),
+        Case("Client's report", each("/clients/{}/report", clients), _OVERVIEW, None),
+        Case("Pipelines", always("/pipelines")),
+        Case("Pipelines that fail", always("/pipelines?health=failing"), _OVERVIEW),
+        Case("Pipelines by last finished", always("/pipelines?order=-last_finished"), _OVERVIEW),
+        Case("Pipelines by a part of a name", always("/pipelines?q=orders")),
+        Case("Pipeline", each("/pipelines/{}", pipelines), _PAGE, None),
+        Case("Runs", always("/runs")),
+        Case("Runs that failed", always("/runs?status=failed")),
+        Case("Runs of a client", each("/runs?client_id={}", clients)),
+        Case("Run", each("/runs/{}", runs), _PAGE, None),
+        Case("Insights", always("/insights"), Targets(None, None, None), None),
+        Case("Alert rules", always("/alert-rules")),
+        Case("Ingestion", always("/ingestion"), _PAGE, None),
+        Case("Search", always("/search?q=orders"), _PAGE, None),
+    ]
+
+
+def _weighed(port: int, cookie: str, case: Case) -> list[Line]:
+    """Weigh the page's HTML as a proxy would pack it."""
+    weights = []
+    for _ in range(_SAMPLES):
+        body = requests.get(f"http://127.0.0.1:{port}{case.make()}", headers={"Cookie": cookie}, timeout=30).content
+        weights.append(len(gzip.compress(body, compresslevel=6)) / 1000)
+    heaviest = max(weights)
+    if case.limit_kb is None:
+        return [Line(what="— HTML packed by gzip", measured=f"{heaviest:.1f} kB")]
+    return [at_most("— HTML packed by gzip", heaviest, case.limit_kb, unit=" kB", digits=1)]
+
+
+def _counted(port: int, cookie: str, case: Case) -> Line:
+    most, longest = 0, 0.0
+    for _ in range(_SAMPLES):
+        answer = requests.get(f"http://127.0.0.1:{port}{case.make()}", headers={"Cookie": cookie}, timeout=30)
+        found = re.search(r'db;dur=([\d.]+);desc="(\d+) queries"', answer.headers.get("Server-Timing", ""))
+        if found is None:
+            raise BenchError(f"{case.name} does not tell its queries.")
+        most, longest = max(most, int(found.group(2))), max(longest, float(found.group(1)))
+    return Line(what=f"{case.name}: queries", measured=f"{most}, {longest:.0f} ms together at the most")
