@@ -383,6 +383,13 @@ def _window_number(description: str) -> fields.Integer:
     )
 
 
+class Destination(Text):
+    """Who is told. Whoever has a webhook's address may post there, so it is not told to all who may look."""
+
+    def _serialize(self, value: str | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return value if value is None or may(Permission.OPERATE) else redact_address(value)
+
+
 class AlertRuleSchema(Timestamps):
     """When to tell whom. The scope is the pipeline when there is one, else the client."""
 

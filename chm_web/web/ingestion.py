@@ -117,8 +117,9 @@ def _going_on() -> dict[str, Any]:
     every = timedelta(seconds=config.ingest_every_seconds)
     shown: dict[str, Any] = {"now": now, "every": every, "jobs": []}
     try:
-        found = queue.latest_jobs(limit=JOBS + 1, after=asked.text("after"))
+        queue.ping(hastily=True)
         signs = queue.read_signs()
+        found = queue.latest_jobs(limit=JOBS + 1, after=asked.text("after"))
         shown |= {"signs": signs, "workers": queue.count_live_workers()}
     except Unavailable as err:
         return {**shown, "problem": err.message, "next_cursor": None, "is_live": False}
@@ -139,9 +140,10 @@ def _going_on() -> dict[str, Any]:
 
 def _unmapped() -> dict[str, Any]:
     try:
+        queue.ping(hastily=True)
         names = queue.list_unmapped()
     except Unavailable:  # told above it
-        names = []
+        return {"unmapped": None}
     return {"unmapped_count": len(names), "unmapped": names if request.args.get("unmapped") else names[:UNMAPPED]}
 
 

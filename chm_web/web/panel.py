@@ -42,6 +42,8 @@ def panel_for_scope(scope: SyncScope) -> IngestPanel:
     The page shows without the queue too, so its absence is told in the panel and never raised.
     """
     try:
+        # A Redis that hangs would keep the page for as long as a worker may wait for it.
+        queue.ping(hastily=True)
         live = queue.find_live_job(scope=scope)
         if live is not None:
             return IngestPanel(scope=scope, job=live, job_id=live.id)
