@@ -68,13 +68,6 @@ class UtcTime(fields.AwareDateTime):
         return None if value is None else value.astimezone(UTC)
 
 
-class Destination(Text):
-    """Where a rule tells of failures. Whoever has a webhook's address may post there: that is not for every reader."""
-
-    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
-        return str(value) if may(Permission.OPERATE) else redact_address(value)
-
-
 class Flag(fields.Boolean):
     """True or false as JSON has them: no word and no number stands for either."""
 
