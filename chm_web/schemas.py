@@ -7,6 +7,8 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
+from chm_web.access.guard import may
+from chm_web.access.permissions import Permission
 from chm_web.json_answers import Schema
 from chm_web.models import (
     EXTERNAL_ID_MAX_LENGTH,
@@ -18,6 +20,7 @@ from chm_web.models import (
     RunStatus,
 )
 from chm_web.services.health import Health
+from chm_web.services.redaction import redact_address
 from chm_web.services.run_values import MAX_BIGINT, MAX_TIME, MIN_TIME, UNSTORABLE
 
 NAME_MAX_LENGTH = 200
@@ -63,6 +66,13 @@ class UtcTime(fields.AwareDateTime):
 
     def _serialize(self, value: datetime | None, *args: Any, **kwargs: Any) -> Any:
         return None if value is None else value.astimezone(UTC)
+
+
+class Destination(Text):
+    """Where a rule tells of failures. Whoever has a webhook's address may post there: that is not for every reader."""
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        return str(value) if may(Permission.OPERATE) else redact_address(value)
 
 
 class Flag(fields.Boolean):
@@ -383,17 +393,26 @@ class AlertRuleSchema(Timestamps):
         metadata=told("The client watched; beside a pipeline it only says whose that is. A rule needs one of the two."),
     )
     pipeline_id = fields.UUID(load_default=None, allow_none=True, metadata=told("The pipeline watched."))
-    rule_type = fields.Enum(RuleType, by_value=True, required=True, metadata=told("What makes it fire."))
+    rule_type = fields.Enum(
+        RuleType,
+        by_value=True,
+        required=True,
+        metadata=told(
+            "What makes it fire. on_failure: a pipeline turns from not failing to failing; failures_in_window: so many "
+            "of its runs have failed within so many minutes."
+        ),
+    )
     threshold = _window_number("How many failures.")
     window_minutes = _window_number("Within how many minutes.")
     channel = fields.Enum(Channel, by_value=True, required=True, metadata=told("How it is told."))
-    destination = Text(
+    destination = Destination(
         strip=True,
         required=True,
         validate=validate.Length(1, DESTINATION_MAX_LENGTH),
         metadata=told(
             "Who is told, as the channel asks. slack: `#channel`, `@user` or an incoming webhook's URL; "
-            "email: an address; webhook: an http or https URL without a user name."
+            "email: an address; webhook: an http or https URL without a user name. Of a URL, those who may not change "
+            "rules are told the host alone."
         ),
     )
     is_enabled = Flag(load_default=True, metadata=told("A disabled rule tells nobody anything."))

@@ -109,4 +109,4 @@ def delete_alert_rule(query: dict[str, Any], alert_rule_id: UUID) -> None:
 
     It is gone for good; a PATCH of `is_enabled` silences one for a while.
     """
-    alert_rules.delete_alert_rule(rule_id=alert_rule_id)
+    alert_rules.delete_alert_rule(rule_id=alert_rule_id, updated_by=actor().name)

@@ -27,6 +27,7 @@ from chm_web import assets, create_app
 from chm_web.access.permissions import Role
 from chm_web.access.sign_in import FIRST_ADMIN
 from chm_web.access.users import UserFile
+from chm_web.commands.ingest import COMMAND
 from chm_web.commands.processes import Child, ProcessError
 from chm_web.commands.progress import follow_job, print_health, print_outcome
 from chm_web.config import LOOPBACK_HOSTS, ROOT, Config, ConfigError
@@ -253,7 +254,7 @@ def _create_inventory() -> None:
 
 
 def _ingest(console: Console) -> IngestionJob:
-    job, _ = request_sync(scope=SyncScope())
+    job, _ = request_sync(scope=SyncScope(), requested_by=COMMAND)
     return follow_job(job, console)
 
 

@@ -16,6 +16,9 @@ from chm_web.ingestion.progress import JobState, SyncScope
 from chm_web.ingestion.queue import request_sync
 from chm_web.services.exceptions import ServiceError
 
+COMMAND = "the command line"
+"""Who has asked, where nobody is signed in."""
+
 
 @click.group(invoke_without_command=True)
 @click.option("--client", "client_id", type=click.UUID, help="Only this client's pipelines.")
@@ -29,7 +32,7 @@ def ingest(context: click.Context, client_id: UUID | None, pipeline_id: UUID | N
         return
     console = Console()
     try:
-        job, is_new = request_sync(scope=SyncScope(client_id, pipeline_id, source))
+        job, is_new = request_sync(scope=SyncScope(client_id, pipeline_id, source), requested_by=COMMAND)
         if not is_new:
             console.print("An ingestion of this is under way already; watching it.")
         job = follow_job(job, console)

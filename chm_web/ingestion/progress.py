@@ -32,6 +32,11 @@ class SyncScope:
     pipeline_id: UUID | None = None
     source: str | None = None
 
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether only some of the pipelines of its sources are read."""
+        return self.client_id is not None or self.pipeline_id is not None
+
     def covers(self, other: SyncScope) -> bool:
         """Whether this scope takes in everything that ``other`` does."""
         return all(
@@ -115,11 +120,15 @@ def _common_state(states: set[JobState]) -> JobState:
 
 @dataclass(frozen=True, kw_only=True)
 class IngestionJob:
-    """One press of "Ingest now", one scheduled cycle: a scope and the progress of each source in it."""
+    """One press of "Ingest now", one scheduled cycle: a scope and the progress of each source in it.
+
+    ``requested_by``: who pressed; None for the schedule.
+    """
 
     id: str
     scope: SyncScope
     requested_at: datetime
+    requested_by: str | None = None
     sources: tuple[SourceProgress, ...]
 
     @property

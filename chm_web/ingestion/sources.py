@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit, urlunsplit
 
 from chm_web.config import Config, ConfigError
 from chm_web.models import Platform
@@ -20,6 +21,13 @@ class Source:
     token: str | None = field(repr=False)
     platforms: tuple[Platform, ...]
     page_size: int
+    kind: str = "partner"
+
+    @property
+    def address(self) -> str:
+        """Where it is read from, without what could be a secret: no user and no query."""
+        parts = urlsplit(self.base_url)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def sources_of(config: Config) -> tuple[Source, ...]:

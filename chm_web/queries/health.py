@@ -98,6 +98,7 @@ FLEET = "in_service"
 FLEET_RUNNING = "in_service AND running_since IS NOT NULL"
 OF_CLIENT = "client_id = :client_id AND is_active"
 OF_PIPELINE = "pipeline_id = :pipeline_id"
+OF_PIPELINES = "pipeline_id = ANY(:pipeline_ids)"
 
 
 STRIPS = text("""

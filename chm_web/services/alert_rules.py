@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, or_, select
 
 from chm_web.extensions import db
-from chm_web.models import AlertRule, Channel, RuleType
+from chm_web.models import AlertRule, Channel, Pipeline, RuleType
 from chm_web.services.audit import all_of, log_change
 from chm_web.services.clients import get_client
 from chm_web.services.conflicts import commit_explained
@@ -187,3 +187,18 @@ def _scope_issues(rule: AlertRule) -> list[FieldIssue]:
             if rule.client_id not in (None, pipeline.client_id):
                 issues.append(FieldIssue("pipeline_id", "This pipeline belongs to another client."))
     return issues
+
+
+def list_rules_in_scope(*, client_id: UUID, limit: int = 50) -> list[tuple[AlertRule, str | None]]:
+    """List the rules of a client and those of its pipelines, each with its pipeline's name (None: the whole client).
+
+    The client's own come first, then those of pipelines by name; disabled ones last.
+    """
+    query = (
+        select(AlertRule, Pipeline.name)
+        .outerjoin(Pipeline, Pipeline.id == AlertRule.pipeline_id)
+        .where(or_(AlertRule.client_id == client_id, Pipeline.client_id == client_id))
+        .order_by(AlertRule.is_enabled.desc(), func.lower(Pipeline.name).nulls_first(), AlertRule.id)
+        .limit(limit)
+    )
+    return [(rule, name) for rule, name in db.session.execute(query)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chm_web.models import AlertRule, Client, Pipeline, Run
-from chm_web.services.redaction import redact_value
+from chm_web.services.redaction import redact_address, redact_value
 
 log = logging.getLogger("chm.audit")
 
@@ -51,4 +51,6 @@ def all_of(thing: Client | Pipeline | AlertRule | Run, *, is_gone: bool = False)
 
 def _told(name: str, value: Any) -> Any:
     plain = value if value is None or isinstance(value, bool | int | float) else str(value)
+    if name == "destination" and isinstance(plain, str):
+        return redact_address(plain)
     return redact_value(name, plain)

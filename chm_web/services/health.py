@@ -15,9 +15,8 @@ from uuid import UUID
 from sqlalchemy import RowMapping, TextClause
 
 from chm_web.extensions import db
-from chm_web.models import Client, RunStatus
+from chm_web.models import RunStatus
 from chm_web.queries import health as queries
-from chm_web.services.clients import list_clients
 from chm_web.services.exceptions import NotFound
 
 
@@ -111,25 +110,6 @@ def tally_health_by_client(*, now: datetime) -> dict[UUID, HealthTally]:
     return {client_id: _tally(of_client) for client_id, of_client in rows.items()}
 
 
-def list_clients_by_trouble(*, now: datetime, limit: int) -> tuple[list[tuple[Client, HealthTally]], bool]:
-    """List clients with their tallies: most failing first, then most late; disabled ones and empty ones last.
-
-    Returns:
-        The clients, and whether there are more than ``limit`` (then the first ones by name are given).
-    """
-    page = list_clients(limit=limit)
-    tallies = tally_health_by_client(now=now)
-    rows = [(client, tallies.get(client.id, HealthTally(dict.fromkeys(Health, 0)))) for client in page.items]
-    rows.sort(key=_trouble)
-    return rows, page.next_cursor is not None
-
-
-def _trouble(row: tuple[Client, HealthTally]) -> tuple[bool, int, int, bool, str]:
-    client, tally = row
-    failing, late = tally.counts[Health.FAILING], tally.counts[Health.LATE]
-    return not client.is_active, -failing, -late, not tally.total, client.name.lower()
-
-
 def list_fleet_health(
     *, now: datetime, health: Collection[Health] | None = None, running_now: bool = False, limit: int = 50
 ) -> list[PipelineHealth]:
@@ -151,6 +131,12 @@ def list_client_health(
     """List a client's active pipelines, worst first. A disabled client's are listed too: its page still shows them."""
     query = queries.pipeline_health(where=queries.OF_CLIENT)
     return _list(query, now=now, health=health, limit=limit, client_id=client_id)
+
+
+def list_health_of(*, pipeline_ids: Collection[UUID], now: datetime, limit: int = 50) -> list[PipelineHealth]:
+    """List these pipelines, worst first, at most ``limit`` of each state of health."""
+    query = queries.pipeline_health(where=queries.OF_PIPELINES)
+    return _list(query, now=now, health=None, limit=limit, pipeline_ids=list(pipeline_ids))
 
 
 def get_pipeline_health(*, pipeline_id: UUID, now: datetime) -> PipelineHealth:

@@ -110,6 +110,27 @@ def disable_pipeline(*, pipeline_id: UUID, updated_by: str | None = None) -> Non
     update_pipeline(pipeline_id=pipeline_id, changes={"is_active": False}, updated_by=updated_by)
 
 
+def set_pipelines_active(*, pipeline_ids: Collection[UUID], is_active: bool, updated_by: str | None = None) -> int:
+    """Enable or disable several pipelines at once, and give how many were not so before.
+
+    Ids that there are no pipelines of are left out.
+    """
+    query = (
+        select(Pipeline)
+        .where(Pipeline.id.in_(pipeline_ids), Pipeline.is_active != is_active)
+        .order_by(Pipeline.id)  # two who change the same ones wait for each other, and never both
+        .with_for_update()
+    )
+    changed = db.session.scalars(query).all()
+    for pipeline in changed:
+        pipeline.is_active = is_active
+        pipeline.updated_by = updated_by
+    db.session.commit()
+    for pipeline in changed:
+        log_change("update", pipeline, {"is_active": (not is_active, is_active)}, updated_by)
+    return len(changed)
+
+
 @dataclass(frozen=True, slots=True)
 class IngestTarget:
     """A pipeline whose runs can be asked for: our id and the platform's."""

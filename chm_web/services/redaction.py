@@ -149,3 +149,14 @@ def redact_value(name: str, value: Any) -> Any:
     if is_sensitive_name(name) and value not in (None, "", True, False):
         return REDACTED
     return redact_text(value) if isinstance(value, str) else value
+
+
+_URL = re.compile(r"(https?://[^/?#\s]+)[/?#]\S+", re.IGNORECASE)
+
+
+def redact_address(address: str) -> str:
+    """Give what may be told of an address to send messages to: of a URL the host alone.
+
+    Whoever has a webhook's address may post there, and where in it the secret stands is known to its maker alone.
+    """
+    return _URL.sub(rf"\1/{REDACTED}", address)

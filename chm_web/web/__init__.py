@@ -13,20 +13,46 @@ from chm_web.access.sessions import signed_in
 from chm_web.services.exceptions import Unavailable
 from chm_web.web import (
     account,
+    alert_rules,
     asked,
+    client_forms,
+    client_list,
     clients,
     finding,
     formats,
     headers,
     ingestion,
+    insights,
     oidc,
     overview,
     pings,
+    pipeline_forms,
+    pipeline_list,
     pipelines,
     probes,
     runs,
     static_files,
     timing,
+)
+
+# Some share a blueprint: what a resource's pages are called does not depend on how many modules make them.
+_MODULES = (
+    overview,
+    clients,
+    client_list,
+    client_forms,
+    pipelines,
+    pipeline_list,
+    pipeline_forms,
+    runs,
+    insights,
+    alert_rules,
+    ingestion,
+    finding,
+    account,
+    oidc,
+    pings,
+    probes,
 )
 
 
@@ -40,12 +66,12 @@ def init_app(app: Flask) -> None:
     headers.init_app(app)
     timing.init_app(app)
     app.jinja_env.globals["same_page"] = asked.same_page
-    app.jinja_env.globals["endpoints"] = app.view_functions
+    app.jinja_env.globals["parameters"] = asked.parameters
     app.context_processor(_who)
     pings.init_app(app)
     declare(app, "static", Permission.PUBLIC)
-    for module in (overview, clients, pipelines, runs, ingestion, finding, account, oidc, pings, probes):
-        app.register_blueprint(module.blueprint)
+    for blueprint in dict.fromkeys(module.blueprint for module in _MODULES):
+        app.register_blueprint(blueprint)
 
 
 def _who() -> dict[str, Any]:

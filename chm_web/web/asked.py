@@ -60,6 +60,17 @@ def choice(name: str, options: tuple[str, ...]) -> str:
     return value
 
 
+def order(kind: type[E], default: str) -> tuple[E, bool]:
+    """Give which order of a list the parameter ``order`` asks for, and whether the other way round (``-name``)."""
+    value = request.args.get("order") or default
+    try:
+        return kind(value.removeprefix("-")), value.startswith("-")
+    except ValueError:
+        abort(
+            400, description=f"order: there is no “{value}”. Choose one of {', '.join(kind)}, or one with - before it."
+        )
+
+
 @dataclass(frozen=True)
 class Window:
     """A window of event time, since inclusive, until exclusive. ``key``: one of ``WINDOWS``, or ``custom``."""
@@ -115,12 +126,21 @@ def moment(name: str) -> datetime | None:
     return found
 
 
-def same_page(**changes: Any) -> str:
+def parameters() -> dict[str, Any]:
+    """Give the parameters of the page at hand, the empty ones left aside, to keep them in another address."""
+    # Some names are no parameters of an address but mean something to url_for.
+    return {
+        name: value for name, value in request.args.items() if value and name != "endpoint" and not name.startswith("_")
+    }
+
+
+def same_page(endpoint: str | None = None, /, **changes: Any) -> str:
     """Give the address of the page at hand with other parameters: None takes one away.
 
     A list that is filtered or ordered anew begins at its first page, so a cursor is kept only when it is named.
+    A part that refreshes itself at an address of its own names the ``endpoint`` of its page.
     """
-    asked: dict[str, Any] = {name: value for name, value in request.args.items() if value and name != "cursor"}
+    asked = {name: value for name, value in parameters().items() if name != "cursor"}
     values = {**(request.view_args or {}), **asked, **changes}
     assert request.endpoint is not None  # noqa: S101 - the guard has seen to it
-    return url_for(request.endpoint, **{name: value for name, value in values.items() if value is not None})
+    return url_for(endpoint or request.endpoint, **{name: value for name, value in values.items() if value is not None})

@@ -1,74 +1,35 @@
-"""Clients: how each is doing, and everything about one."""
+"""Everything about one client."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-from flask import abort, render_template, request
+from flask import render_template
 
 from chm_web.access.permissions import Permission
 from chm_web.ingestion.progress import SyncScope
-from chm_web.services import clients, health, runs
-from chm_web.services.health import Health
 from chm_web.web.blueprints import PageBlueprint
+from chm_web.web.client_page import client_page
+from chm_web.web.client_report import client_report
 from chm_web.web.panel import panel_for_scope
 
 blueprint = PageBlueprint("clients", __name__, url_prefix="/clients")
-
-WINDOWS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
-WINDOW_WORDS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
-CLIENTS_LIMIT = 1000
-
-
-@blueprint.get("", allow=Permission.READ)
-def index() -> str:
-    """List all clients, those in most trouble first. For everyone who is signed in."""
-    return render_template("clients/index.html", **_clients())
-
-
-@blueprint.get("/list", allow=Permission.READ)
-def index_fragment() -> str:
-    """Show the list of clients alone, for its own refresh. For everyone who is signed in."""
-    return render_template("clients/_list.html", **_clients())
 
 
 @blueprint.get("/<uuid:client_id>", allow=Permission.READ)
 def show(client_id: UUID) -> str:
     """Show one client: its health, its runs of a window by status, its pipelines. For everyone who is signed in."""
     panel = panel_for_scope(SyncScope(client_id=client_id))
-    return render_template("clients/show.html", panel=panel, **_client(client_id))
+    return render_template("clients/show.html", panel=panel, **client_page(client_id))
 
 
 @blueprint.get("/<uuid:client_id>/health", allow=Permission.READ)
 def fragment(client_id: UUID) -> str:
     """Show one client's figures and pipelines alone, for the page's own refresh. For everyone who is signed in."""
-    return render_template("clients/_health.html", **_client(client_id))
+    return render_template("clients/_health.html", **client_page(client_id))
 
 
-def _clients() -> dict[str, Any]:
-    now = datetime.now(UTC)
-    rows, is_cut = health.list_clients_by_trouble(now=now, limit=CLIENTS_LIMIT)
-    return {"now": now, "rows": rows, "is_cut": is_cut}
-
-
-def _client(client_id: UUID) -> dict[str, Any]:
-    now = datetime.now(UTC)
-    client = clients.get_client(client_id=client_id)
-    window = request.args.get("window", "24h")
-    if window not in WINDOWS:
-        abort(400, description=f"There is no window called “{window}”. Choose 24h, 7d or 30d.")
-    pipelines = health.list_client_health(client_id=client_id, now=now)
-    counts = runs.count_client_runs_by_status(client_id=client_id, since=now - WINDOWS[window], until=now)
-    return {
-        "now": now,
-        "client": client,
-        "window": window,
-        "window_words": WINDOW_WORDS,
-        "pipelines": pipelines,
-        "tally": {state: sum(pipeline.health is state for pipeline in pipelines) for state in Health},
-        "strips": health.run_strips(pipeline_ids=[pipeline.pipeline_id for pipeline in pipelines]),
-        "run_counts": counts,
-        "success_share": runs.success_share(counts),
-    }
+@blueprint.get("/<uuid:client_id>/report", allow=Permission.READ)
+def report(client_id: UUID) -> str:
+    """Show a client's period as a report to print or send, by default of the last month. For everyone signed in."""
+    return render_template("clients/report.html", **client_report(client_id))

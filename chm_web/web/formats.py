@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import enum
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
 
 from flask import Flask
 
 from chm_web.models import Run, RunStatus
 from chm_web.services.health import Health, StripRun
 from chm_web.services.pipeline_history import DayOfRuns, DayState
+from chm_web.services.pipeline_table import median_seconds
 from chm_web.services.runs import error_of, summarize_error
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -36,11 +37,14 @@ WORDS: dict[str, str] = {
     "quality": "Quality",
     "export": "Export",
     "healthcheck": "Health check",
-    "slack": "Slack",
-    "email": "email",
-    "webhook": "webhook",
     "queued": "Waiting",
     "finished": "Finished",
+    "on_failure": "On failure",
+    "failures_in_window": "Failures in a window",
+    "partner": "Partner",
+    "slack": "Slack",
+    "email": "Email",
+    "webhook": "Webhook",
 }
 
 _STRIP_WORDS = {
@@ -54,13 +58,15 @@ _STRIP_WORDS = {
 
 def init_app(app: Flask) -> None:
     """Make the functions below the filters of the same name."""
+    app.jinja_env.globals["choices"] = choices
     for function in (
         against,
         ago,
+        bar_heights,
+        change,
         clock,
         day_words,
         days_summary,
-        destination,
         duration,
         error_of,
         figure,
@@ -96,6 +102,17 @@ def percent(share: float | None) -> str:
     if share in (0, 1):
         return f"{share * 100:.0f} %"
     return f"{min(max(share * 100, 0.1), 99.9):.1f} %"
+
+
+def change(difference: float) -> str:
+    """Say by how much a share has changed, in percentage points: +1.2 points; unchanged when it is under 0.05."""
+    points = difference * 100
+    return "unchanged" if abs(points) < 0.05 else f"{points:+.1f} points".replace("-", "\N{MINUS SIGN}")
+
+
+def choices(kind: Iterable[enum.StrEnum]) -> list[tuple[str, str]]:
+    """Give the members of an enumeration with their words, to choose from."""
+    return [(member.value, words(member)) for member in kind]
 
 
 def figure(value: float | None, unit: str) -> str:
@@ -161,12 +178,6 @@ def against(seconds: float, median: float) -> str:
     return f"{abs(ratio - 1) * 100:.0f} % {'longer' if ratio > 1 else 'shorter'} than the median"
 
 
-def destination(value: str) -> str:
-    """Say where an alert goes. Of an address on the web only the host: the rest may be the key to it."""
-    parts = urlsplit(value)
-    return f"{parts.scheme}://{parts.netloc}/…" if parts.scheme in ("http", "https") else value
-
-
 def received_words(run: Run) -> str:
     """Say how long after a run's event time the last news of it came."""
     late = run.ingested_at - run.event_at
@@ -228,6 +239,25 @@ def days_summary(days: Sequence[DayOfRuns]) -> str:
         if counts[state]
     ]
     return f"The last {len(days)} days: {', '.join(parts)}"
+
+
+USUAL_HEIGHT, GREATEST_HEIGHT, LEAST_HEIGHT = 9, 18, 2
+
+
+def bar_heights(runs: Sequence[StripRun]) -> list[int]:
+    """Give how high the bars of a strip stand for what its runs took.
+
+    The median of the successful ones stands at half of what a bar may reach; twice as long or longer, at all of it.
+    Against the greatest instead, a single slow run would flatten all others. A run that does not tell is as the median.
+    """
+    usual = median_seconds(runs)
+    return [_bar_height(run.duration_seconds, usual) for run in runs]
+
+
+def _bar_height(seconds: float | None, usual: float | None) -> int:
+    if seconds is None or not usual:
+        return USUAL_HEIGHT
+    return round(min(max(USUAL_HEIGHT * seconds / usual, LEAST_HEIGHT), GREATEST_HEIGHT))
 
 
 def _coarse(whole: int) -> str:

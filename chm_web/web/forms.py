@@ -12,6 +12,13 @@ from chm_web.services.exceptions import Conflict, Invalid, ServiceError, Stale
 
 _STALE = "Somebody else has changed this meanwhile. Look at it as it is now, then save again if you still want to."
 
+# What marshmallow says to programs, said to people.
+_PLAIN = {
+    "Missing data for required field.": "This is needed.",
+    "Not a valid integer.": "Give a whole number.",
+    "Not a valid number.": "Give a number.",
+}
+
 Issues = dict[str, str]
 """What is wrong, by the field beside which to say it; ``""`` for the form as a whole."""
 
@@ -96,4 +103,4 @@ def _number(value: str) -> float | str:
 def _first(messages: Any) -> str:
     while isinstance(messages, dict | list) and messages:
         messages = next(iter(messages.values())) if isinstance(messages, dict) else messages[0]
-    return str(messages)
+    return _PLAIN.get(str(messages), str(messages))

@@ -1,26 +1,55 @@
-"""Ingest now: start an ingestion and watch it to its end."""
+"""Ingestion: its sources and jobs, what nobody has registered, and "Ingest now" with its progress."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from flask import Response, abort, make_response, redirect, render_template, request, url_for
+from flask import Response, abort, current_app, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
+from chm_web.config import Config
 from chm_web.ingestion import queue
+from chm_web.ingestion.problems import behind_since
 from chm_web.ingestion.progress import SyncScope
-from chm_web.services import clients, pipelines
+from chm_web.services import clients, naming, pipelines
 from chm_web.services.exceptions import Conflict, NotFound, Unavailable
+from chm_web.web import asked
+from chm_web.web.banner import problems_now
 from chm_web.web.blueprints import PageBlueprint
+from chm_web.web.exports import csv_response
 from chm_web.web.panel import IngestPanel, panel_for_job, panel_for_scope
 
 blueprint = PageBlueprint("ingestion", __name__, url_prefix="/ingestion")
+blueprint.add_app_template_global(problems_now, "ingestion_problems")
 
+JOBS = 20
+UNMAPPED = 10
+REJECTED = 10_000
+BEGUN_EVENT = "chm:ingesting"
 ENDED_EVENT = "chm:ingested"
 _GONE = "This ingestion is no longer known: ingestions are kept for 7 days."
+
+
+@blueprint.get("", allow=Permission.READ)
+def index() -> str:
+    """Show the sources, the jobs and what is reported of no pipeline. For everyone who is signed in."""
+    return render_template("ingestion/index.html", panel=panel_for_scope(SyncScope()), **_going_on(), **_unmapped())
+
+
+@blueprint.get("/state", allow=Permission.READ)
+def state() -> str:
+    """Show the sources and jobs alone, for the page's own refresh. For everyone who is signed in."""
+    return render_template("ingestion/_state.html", **_going_on())
+
+
+@blueprint.get("/banner", allow=Permission.READ)
+def banner() -> str:
+    """Show what is wrong with ingestion alone, for every page's own refresh. For everyone who is signed in."""
+    return render_template("ingestion/_banner.html")
 
 
 @blueprint.post("/sync", allow=Permission.OPERATE)
@@ -48,7 +77,22 @@ def job(job_id: str) -> Response:
     """Show one ingestion: its progress or its result, by source. For everyone who is signed in."""
     found = queue.get_job(job_id=job_id)
     page = render_template("ingestion/job.html", job=found, panel=panel_for_job(found), **_subject(found.scope))
-    return _tell_when_ended(make_response(page), ended=not found.state.is_live)
+    response = _tell_when_ended(make_response(page), ended=not found.state.is_live)
+    if found.state.is_live:
+        response.headers["HX-Trigger"] = BEGUN_EVENT
+    return response
+
+
+@blueprint.get("/jobs/<job_id>/rejected.csv", allow=Permission.READ)
+def rejected(job_id: str) -> Response:
+    """Give the runs that an ingestion rejected as a file. For everyone who is signed in."""
+    runs = queue.list_rejected(job_id=job_id, limit=REJECTED)
+    names = naming.name_pipelines(pipeline_ids={run.pipeline_id for run in runs if run.pipeline_id})
+    rows = (
+        (run.source, names.get(run.pipeline_id) if run.pipeline_id else None, run.external_run_id, run.reason)
+        for run in runs
+    )
+    return csv_response("rejected-runs", ("source", "pipeline", "external_run_id", "reason"), rows)
 
 
 @blueprint.get("/jobs/<job_id>/progress", allow=Permission.READ)
@@ -64,6 +108,41 @@ def progress(job_id: str) -> Response:
         shown, status = IngestPanel(scope=_scope(request.args), problem=err.message, job_id=job_id), 503
     page = make_response(render_template("ingestion/_panel.html", panel=shown), status)
     return _tell_when_ended(page, ended=status == 200 and shown.job_id is None)
+
+
+def _going_on() -> dict[str, Any]:
+    """Read the sources and a page of jobs; ``problem`` says why they cannot be read."""
+    now = datetime.now(UTC)
+    config: Config = current_app.config["CHM"]
+    every = timedelta(seconds=config.ingest_every_seconds)
+    shown: dict[str, Any] = {"now": now, "every": every, "jobs": []}
+    try:
+        found = queue.latest_jobs(limit=JOBS + 1, after=asked.text("after"))
+        signs = queue.read_signs()
+        shown |= {"signs": signs, "workers": queue.count_live_workers()}
+    except Unavailable as err:
+        return {**shown, "problem": err.message, "next_cursor": None, "is_live": False}
+    jobs = found[:JOBS]
+    return {
+        **shown,
+        "jobs": jobs,
+        "behind": {one.source.name for one in signs.sources if behind_since(one, now=now, every=every)},
+        "problem": None,
+        "next_cursor": jobs[-1].id if len(found) > JOBS else None,
+        "is_live": any(job.state.is_live for job in jobs),
+        "client_names": naming.name_clients(client_ids={job.scope.client_id for job in jobs if job.scope.client_id}),
+        "pipeline_names": naming.name_pipelines(
+            pipeline_ids={job.scope.pipeline_id for job in jobs if job.scope.pipeline_id}
+        ),
+    }
+
+
+def _unmapped() -> dict[str, Any]:
+    try:
+        names = queue.list_unmapped()
+    except Unavailable:  # told above it
+        names = []
+    return {"unmapped_count": len(names), "unmapped": names if request.args.get("unmapped") else names[:UNMAPPED]}
 
 
 def _tell_when_ended(response: Response, *, ended: bool) -> Response:
@@ -92,4 +171,4 @@ def _subject(scope: SyncScope) -> dict[str, Any]:
             return {"subject": name, "back": url_for("clients.show", client_id=scope.client_id)}
     except NotFound:  # an old ingestion of something that is gone
         pass
-    return {"subject": scope.source or "All clients", "back": url_for("overview.index")}
+    return {"subject": scope.source or "All clients", "back": url_for("ingestion.index")}

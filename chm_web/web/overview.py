@@ -1,48 +1,127 @@
-"""The first page: what is wrong right now, over all clients."""
+"""The first page: what is wrong right now, and what has changed, over all clients."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flask import abort, render_template, request
+from flask import abort, render_template, request, url_for
 
 from chm_web.access.permissions import Permission
-from chm_web.ingestion.progress import SyncScope
-from chm_web.services import health
-from chm_web.services.health import Health, HealthTally, PipelineHealth
+from chm_web.ingestion.progress import JobState, SyncScope
+from chm_web.services import changes, health, outcomes
+from chm_web.services.changes import ChangeKind
+from chm_web.services.health import Health, PipelineHealth
+from chm_web.web import asked
 from chm_web.web.blueprints import PageBlueprint
-from chm_web.web.panel import panel_for_scope
+from chm_web.web.charts import stacked_runs
+from chm_web.web.panel import IngestPanel, panel_for_scope
 
 blueprint = PageBlueprint("overview", __name__)
 
-LIST_LIMIT = 50
+LIST_LIMIT = 25
 FILTER_LIMIT = 200
+CHANGES_LIMIT = 15
+YESTERDAY = timedelta(hours=24)
+STATE = ("changed", "changed_since", "by", "window", "all")
+"""The parameters of the part about changes, which the page hands on to it."""
 
 
 @blueprint.get("/", allow=Permission.READ)
 def index() -> str:
     """Show what is failing and late right now, worst first. For everyone who is signed in."""
-    return render_template("overview/index.html", panel=panel_for_scope(SyncScope()), **_health())
+    panel = panel_for_scope(SyncScope())
+    values = {**_health(panel), **_asked_changes(datetime.now(UTC)).values}
+    return render_template("overview/index.html", panel=panel, state=_state(), **values)
 
 
 @blueprint.get("/overview/health", allow=Permission.READ)
 def fragment() -> str:
     """Show the first page's figures and lists alone, for its own refresh. For everyone who is signed in."""
-    return render_template("overview/_health.html", **_health())
+    return render_template("overview/_health.html", **_health(panel_for_scope(SyncScope())))
 
 
-def _health() -> dict[str, Any]:
+@blueprint.get("/overview/changes", allow=Permission.READ)
+def changed() -> str:
+    """Show what has changed since a moment, and failures over time. For everyone who is signed in.
+
+    The first page asks for it once it is shown: it takes another look at the whole fleet.
+    """
     now = datetime.now(UTC)
-    by_client = health.tally_health_by_client(now=now)
-    tally = sum(by_client.values(), HealthTally())
-    chosen = _chosen()
-    lists = {"chosen_list": _list_chosen(chosen, now)} if chosen else _list_trouble(now)
+    wanted = _asked_changes(now)
+    limit = FILTER_LIMIT if wanted.all else CHANGES_LIMIT
+    found = changes.list_changes(since=wanted.since, now=now, limit=limit)
+    failures = outcomes.failures_by_group(since=wanted.window.since, until=now, by=wanted.by)
+    chart = stacked_runs(failures, until=now, status="failed")
+    return render_template(
+        "overview/changes.html", now=now, kinds=ChangeKind, found=found, chart=chart, state=_state(), **wanted.values
+    )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the address asks of the part about changes."""
+
+    changed: str
+    since: datetime
+    by: str
+    window: asked.Window
+    all: bool
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return {
+            "changed": self.changed,
+            "changed_since": self.since,
+            "by": self.by,
+            "window": self.window,
+            "all": self.all,
+        }
+
+
+def _asked_changes(now: datetime) -> _Asked:
+    changed = asked.choice("changed", ("24h", "7d", "custom"))
+    since = asked.moment("changed_since") if changed == "custom" else now - asked.WINDOWS[changed]
+    if since is None:
+        abort(400, description="changed_since: say since when, such as 2026-11-01 or 2026-11-01T08:00 (UTC).")
+    if since >= now:
+        abort(400, description="changed_since: must be in the past.")
+    return _Asked(
+        changed=changed,
+        since=since,
+        by=asked.choice("by", ("client", "platform")),
+        window=_chart_window(now),
+        all=asked.choice("all", ("no", "yes")) == "yes",
+    )
+
+
+def _chart_window(now: datetime) -> asked.Window:
+    key = asked.choice("window", ("24h", "7d", "30d"))
+    return asked.Window(key, now - asked.WINDOWS[key], now)
+
+
+def _state() -> dict[str, str]:
+    return {name: request.args[name] for name in STATE if request.args.get(name)}
+
+
+def _health(panel: IngestPanel) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    fleet = changes.look_at_fleet(now=now)
+    chosen = asked.one_of("health", Health)
+    if chosen:
+        lists = {"chosen_list": _list_chosen(chosen, fleet, now)}
+    else:
+        trouble = health.list_health_of(pipeline_ids=fleet.in_trouble, now=now, limit=LIST_LIMIT)
+        lists = {state.value: _only(state, trouble) for state in (Health.FAILING, Health.LATE)}
     pipelines = [pipeline for listed in lists.values() for pipeline in listed]
     return {
         "now": now,
-        "tally": tally,
-        "client_count": len(by_client),
+        "tally": fleet.tally,
+        "client_count": len(fleet.by_client),
+        "since_yesterday": _since_yesterday(fleet, now),
+        "problems": _count_ingestion_problems(panel),
+        "problems_link": _problems_link(panel),
         "chosen": chosen,
         "strips": health.run_strips(pipeline_ids=[pipeline.pipeline_id for pipeline in pipelines]),
         "failing": [],
@@ -52,25 +131,35 @@ def _health() -> dict[str, Any]:
     }
 
 
-def _list_trouble(now: datetime) -> dict[str, list[PipelineHealth]]:
-    # One look at the fleet for both lists: it is the page's greatest cost.
-    trouble = health.list_fleet_health(now=now, health=[Health.FAILING, Health.LATE], limit=LIST_LIMIT)
-    return {
-        "failing": [pipeline for pipeline in trouble if pipeline.health is Health.FAILING],
-        "late": [pipeline for pipeline in trouble if pipeline.health is Health.LATE],
-    }
+def _since_yesterday(fleet: changes.Fleet, now: datetime) -> dict[ChangeKind, int]:
+    counts = dict.fromkeys(ChangeKind, 0)
+    for tally in changes.tally_changes(fleet=fleet, since=now - YESTERDAY, now=now).values():
+        for kind, pipelines in tally.items():
+            counts[kind] += pipelines
+    return counts
 
 
-def _list_chosen(chosen: Health, now: datetime) -> list[PipelineHealth]:
+def _list_chosen(chosen: Health, fleet: changes.Fleet, now: datetime) -> list[PipelineHealth]:
     if chosen is Health.RUNNING:
         # The tile counts what runs now, which is no state of health: a failing pipeline may be running too.
         return health.list_fleet_health(now=now, running_now=True, limit=FILTER_LIMIT)
+    if chosen in (Health.FAILING, Health.LATE):
+        return _only(chosen, health.list_health_of(pipeline_ids=fleet.in_trouble, now=now, limit=FILTER_LIMIT))
     return health.list_fleet_health(now=now, health=[chosen], limit=FILTER_LIMIT)
 
 
-def _chosen() -> Health | None:
-    value = request.args.get("health")
-    try:
-        return Health(value) if value else None
-    except ValueError:
-        abort(400, description=f"There is no state of health called “{value}”.")
+def _only(state: Health, pipelines: list[PipelineHealth]) -> list[PipelineHealth]:
+    return [pipeline for pipeline in pipelines if pipeline.health is state]
+
+
+def _count_ingestion_problems(panel: IngestPanel) -> int:
+    """Count the sources of the live or last ingestion that failed or had runs rejected; an absent queue is one too."""
+    if panel.problem:
+        return 1
+    job = panel.job or panel.last
+    return sum(source.state is JobState.FAILED or source.counts.rejected > 0 for source in job.sources) if job else 0
+
+
+def _problems_link(panel: IngestPanel) -> str:
+    job = panel.job or panel.last
+    return url_for("ingestion.job", job_id=job.id) if job else "#ingest-panel"

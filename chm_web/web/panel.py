@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from uuid import UUID
 
 from chm_web.ingestion import queue
 from chm_web.ingestion.progress import IngestionJob, RejectedRun, SyncScope
+from chm_web.services import naming
 from chm_web.services.exceptions import NotFound, Unavailable
 
 REJECTED_SHOWN = 100
@@ -18,7 +21,7 @@ class IngestPanel:
 
     ``job`` is shown with its progress or its result; without one the panel is a button and a line about the
     ``last`` ingestion that took in this scope. ``problem`` says in words why something cannot be shown or done;
-    ``refused``: it was asked for, and nothing was started.
+    ``refused``: it was asked for, and nothing was started. ``pipeline_names``: of the ``rejected`` runs' pipelines.
     ``job_id`` is set while there is something to wait for, even when its progress cannot be read just now.
     """
 
@@ -26,6 +29,7 @@ class IngestPanel:
     job: IngestionJob | None = None
     last: IngestionJob | None = None
     rejected: tuple[RejectedRun, ...] = ()
+    pipeline_names: Mapping[UUID, str] = field(default_factory=dict)
     problem: str | None = None
     refused: bool = False
     job_id: str | None = None
@@ -58,4 +62,5 @@ def panel_for_job(job: IngestionJob) -> IngestPanel:
         rejected = queue.list_rejected(job_id=job.id, limit=REJECTED_SHOWN) if job.counts.rejected else []
     except NotFound:  # forgotten since it was read
         rejected = []
-    return IngestPanel(scope=job.scope, job=job, rejected=tuple(rejected))
+    names = naming.name_pipelines(pipeline_ids={run.pipeline_id for run in rejected if run.pipeline_id})
+    return IngestPanel(scope=job.scope, job=job, rejected=tuple(rejected), pipeline_names=names)

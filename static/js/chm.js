@@ -195,7 +195,13 @@
     event.detail.headers["X-CSRFToken"] = document.querySelector('meta[name="csrf-token"]').content;
     // A page that is merely open must not keep its session alive.
     if (event.detail.verb === "get" && event.detail.elt.hasAttribute("data-polls")) event.detail.headers["X-CHM-Poll"] = "1";
+    if (event.detail.elt.hasAttribute("data-filters")) leaveOutEmpty(event.detail.parameters);
   });
+
+  // What is not chosen does not stand in the address.
+  function leaveOutEmpty(parameters) {
+    Object.keys(parameters).forEach(function (name) { if (parameters[name] === "") delete parameters[name]; });
+  }
 
   document.addEventListener("htmx:beforeRequest", function (event) {
     if (!isPoll(event.detail)) return;
@@ -284,11 +290,14 @@
     );
   }
 
-  // --- Questions before what cannot be undone: a form with data-confirm names a <dialog> by its id --------------
+  // --- Questions before what cannot be undone: a form, or one of its buttons, names a <dialog> by data-confirm.
+  // A yes goes along as `confirmed`, by which the server knows that it need not ask. ------------------------------
 
   document.addEventListener("submit", function (event) {
     var form = event.target;
-    var dialog = form.dataset.confirm && byId(form.dataset.confirm);
+    var button = event.submitter;
+    var id = (button && button.dataset.confirm) || form.dataset.confirm;
+    var dialog = id && byId(id);
     if (!dialog || form.dataset.confirmed) return;
     event.preventDefault();
     event.stopImmediatePropagation();
@@ -296,9 +305,15 @@
     dialog.showModal();
     dialog.onclose = function () {
       if (dialog.returnValue !== "yes") return;
+      var yes = document.createElement("input");
+      yes.type = "hidden";
+      yes.name = "confirmed";
+      yes.value = "yes";
+      form.appendChild(yes);
       form.dataset.confirmed = "yes";
-      form.requestSubmit(event.submitter);
+      form.requestSubmit(button);
       delete form.dataset.confirmed;
+      yes.remove();
     };
   }, true);
 

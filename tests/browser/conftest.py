@@ -21,8 +21,9 @@ from chm_web.access.permissions import Role
 from chm_web.config import Config
 from chm_web.demo.fleet import CLIENTS
 from chm_web.demo.partner import PartnerServer
-from chm_web.models import Client, Environment, Pipeline, PipelineType, Platform, Run, RunStatus
-from tests.factories import make_client, make_pipeline, make_run
+from chm_web.ingestion.queue import UnmappedReport, note_unmapped
+from chm_web.models import AlertRule, Client, Environment, Pipeline, PipelineType, Platform, Run, RunStatus
+from tests.factories import make_alert_rule, make_client, make_pipeline, make_run
 from tests.http import client_of, serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +55,7 @@ class Site:
     client: Client
     failing: Pipeline
     readable: Pipeline
+    rule: AlertRule
     failed_run: Run
     complaints: list[str] = field(default_factory=list)
 
@@ -71,13 +73,22 @@ class Site:
         return {
             "overview": "/",
             "healthy": "/?health=healthy",
+            "changes": "/overview/changes?changed=7d",
             "clients": "/clients",
             "client": f"/clients/{self.client.id}",
+            "client form": f"/clients/{self.client.id}/edit",
+            "pipelines": "/pipelines?active=all",
+            "report": f"/clients/{self.client.id}/report?window=7d",
+            "insights": "/insights",
             "pipeline": f"/pipelines/{self.failing.id}",
+            "alert rules": "/alert-rules",
+            "alert rule": f"/alert-rules/{self.rule.id}/edit",
+            "ingestion": "/ingestion",
             "runs": "/runs",
             "no runs": "/runs?q=nothing+bears+this+name",
             "run": f"/runs/{self.failed_run.id}",
             "record a run": f"/pipelines/{self.failing.id}/runs/new",
+            "pipeline form": f"/pipelines/{self.failing.id}/edit",
             "profile": "/profile",
             "search": "/search?q=orders",
             "help": "/help",
@@ -113,9 +124,12 @@ def site(committed_app: Flask, config: Config, partner: PartnerServer) -> Iterat
     )
     app = create_app(configured)
     client, failing, readable, failed_run = _make_inventory()
+    rule = make_alert_rule(client_id=client.id)
+    with app.app_context():
+        _report_unmapped()
     server = make_server("127.0.0.1", 0, app, threaded=True)
     with serving(server):
-        yield Site(f"http://127.0.0.1:{server.server_port}", app, client, failing, readable, failed_run)
+        yield Site(f"http://127.0.0.1:{server.server_port}", app, client, failing, readable, rule, failed_run)
 
 
 @pytest.fixture
@@ -155,6 +169,17 @@ def watched(page: Page, site: Site) -> Page:
     page.on("console", lambda message: site.complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: site.complaints.append(str(error)))
     return page
+
+
+def _report_unmapped() -> None:
+    """Events of a job that nobody has registered."""
+    report = UnmappedReport(
+        name="vendor/nightly_orders",
+        reason="No active pipeline has this external id.",
+        status=RunStatus.FAILED,
+        sample={"job": "nightly_orders", "platform": "airflow"},
+    )
+    note_unmapped(source="openlineage", reports=[report])
 
 
 def _make_inventory() -> tuple[Client, Pipeline, Pipeline, Run]:

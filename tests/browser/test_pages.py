@@ -13,8 +13,29 @@ pytestmark = pytest.mark.browser
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 PAGES = [
-    *("overview", "healthy", "clients", "client", "pipeline", "runs", "no runs", "run", "record a run"),
-    *("profile", "search", "help", "sign-in", "not found"),
+    "overview",
+    "healthy",
+    "changes",
+    "clients",
+    "client",
+    "report",
+    "insights",
+    "pipeline",
+    "profile",
+    "search",
+    "help",
+    "alert rules",
+    "alert rule",
+    "ingestion",
+    "runs",
+    "no runs",
+    "run",
+    "record a run",
+    "client form",
+    "pipelines",
+    "pipeline form",
+    "sign-in",
+    "not found",
 ]
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 
@@ -28,6 +49,8 @@ def open_page(browser: Browser, site: Site, name: str, size: str, theme: Any) ->
         site.sign_in(context)
     page = watched(context.new_page(), site)
     page.goto(site.url + site.paths[name])
+    # Parts that a page asks for once it is shown belong to it.
+    expect(page.locator("[hx-trigger=load]")).to_have_count(0)
     return page
 
 

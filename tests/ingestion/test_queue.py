@@ -28,6 +28,7 @@ from chm_web.ingestion.queue import (
     find_live_job,
     get_job,
     last_job,
+    last_jobs,
     latest_jobs,
     list_rejected,
     request_sync,
@@ -162,6 +163,17 @@ def test_the_last_job_is_told_for_every_scope_it_covers(partner_app: Flask) -> N
     assert last_job(scope=mine) == of_client
     assert last_job(scope=SyncScope(client_id=other.client_id)) is None
     assert last_job(scope=ALL) is None
+
+
+def test_the_last_jobs_of_many_scopes_are_those_of_each(partner_app: Flask) -> None:
+    pipeline, other, idle = make_pipeline(), make_pipeline(), make_pipeline(is_active=False)
+    scopes = [SyncScope(client_id=each.client_id) for each in (pipeline, other, idle)]
+    mine, _ = request_sync(scope=scopes[0])
+    its, _ = request_sync(scope=scopes[1])
+    assert last_jobs(scopes=scopes) == {scopes[0]: mine, scopes[1]: its}
+    wide, _ = request_sync(scope=ALL)
+    assert last_jobs(scopes=scopes) == dict.fromkeys(scopes, wide)
+    assert last_jobs(scopes=[]) == {}
 
 
 def test_many_narrow_jobs_do_not_hide_the_last_wide_one(partner_app: Flask) -> None:

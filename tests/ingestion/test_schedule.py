@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from flask import Flask
 from pytest_httpserver import HTTPServer
 
 from chm_web.config import ROOT, Config
-from chm_web.ingestion.queue import latest_jobs
+from chm_web.ingestion.queue import latest_jobs, read_signs
 from tests.factories import make_pipeline
 from tests.ingestion.conftest import WorkerProcess, wait_until
 from tests.ingestion.partners import base_url, page, run
@@ -66,6 +67,18 @@ def test_schedule_asks_again_and_again(
     wait_until(lambda: len(latest_jobs()) >= 3, seconds=30)
 
     assert all(job.scope.client_id is None and job.scope.source is None for job in latest_jobs())
+    assert all(job.requested_by is None for job in latest_jobs())
+
+
+@pytest.mark.usefixtures("served")
+def test_schedule_gives_a_sign_and_tells_when_it_asks_next(start_schedule: Callable[[], int]) -> None:
+    start_schedule()
+
+    wait_until(lambda: read_signs().next_cycle_at, seconds=30)
+
+    signs = read_signs()
+    assert signs.schedule_at is not None and signs.next_cycle_at is not None
+    assert signs.next_cycle_at - signs.schedule_at <= timedelta(seconds=2)
 
 
 @pytest.mark.usefixtures("served")

@@ -57,6 +57,15 @@ def test_change_is_told_with_its_fields_before_and_after(said: Any) -> None:
     assert pipeline.updated_by == "mira"
 
 
+def test_each_of_several_that_are_disabled_at_once_is_told(said: Any) -> None:
+    marked = [make_pipeline().id, make_pipeline().id]
+    said()
+
+    pipelines.set_pipelines_active(pipeline_ids=marked, is_active=False, updated_by="mira")
+
+    assert said() == [("update", "pipelines", "mira", {"is_active": [True, False]})] * 2
+
+
 def test_change_that_changes_nothing_is_nobodys(said: Any) -> None:
     pipeline = make_pipeline(name="orders", updated_by="mira")
     before = pipeline.updated_at
@@ -99,20 +108,21 @@ def test_what_is_refused_is_not_told(said: Any) -> None:
     assert said() == []
 
 
-def test_destination_that_is_a_secret_is_not_told(said: Any) -> None:
+@pytest.mark.parametrize("host", ["https://hooks.slack.example", "https://alerts.example:8443"])
+def test_destination_that_is_a_secret_is_not_told(said: Any, host: str) -> None:
     client = make_client()
     said()
 
     alert_rules.create_alert_rule(
         client_id=client.id,
         rule_type=RuleType.ON_FAILURE,
-        channel=Channel.SLACK,
-        destination="https://hooks.slack.example/services/T0/B0/Zx9kQ2vLm4Tt7Rw1",
+        channel=Channel.WEBHOOK,
+        destination=f"{host}/services/T0/B0/Zx9kQ2vLm4Tt7Rw1",
         updated_by="mira",
     )
 
     [(_, _, _, changes)] = said()
-    assert changes["destination"] == [None, "https://hooks.slack.example/[redacted]"]
+    assert changes["destination"] == [None, f"{host}/[redacted]"]
 
 
 def test_run_by_hand_is_told_whole_and_reports_by_their_number(said: Any) -> None:

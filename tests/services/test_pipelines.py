@@ -19,6 +19,7 @@ from chm_web.services.pipelines import (
     find_by_external_ids,
     get_pipeline,
     list_ingest_targets,
+    set_pipelines_active,
     update_pipeline,
 )
 from chm_web.services.versions import version_of
@@ -162,6 +163,25 @@ def test_change_of_another_version_is_stale(app: Flask) -> None:
     assert get_pipeline(pipeline_id=pipeline.id).name == "before"
     changed = update_pipeline(pipeline_id=pipeline.id, changes={"name": "after"}, if_version=version_of(pipeline))
     assert changed.name == "after"
+
+
+def test_several_are_disabled_at_once_and_those_that_were_are_left_as_they_are(app: Flask) -> None:
+    on, off, other = make_pipeline(), make_pipeline(is_active=False, updated_by="earlier"), make_pipeline()
+    marked = [on.id, off.id, uuid4()]
+
+    assert set_pipelines_active(pipeline_ids=marked, is_active=False, updated_by="mira") == 1
+
+    assert (on.is_active, on.updated_by) == (False, "mira")
+    assert (off.is_active, off.updated_by) == (False, "earlier")
+    assert other.is_active
+
+
+def test_several_are_enabled_for_good(session: scoped_session[Session]) -> None:
+    pipeline_id = make_pipeline(is_active=False).id
+    set_pipelines_active(pipeline_ids=[pipeline_id], is_active=True)
+    session.rollback()
+
+    assert session.scalars(sa.select(Pipeline)).one().is_active
 
 
 def test_refused_change_is_undone(app: Flask) -> None:

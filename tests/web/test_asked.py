@@ -76,3 +76,21 @@ def test_custom_window_is_asked_for_by_its_own_link(app: Flask) -> None:
 def test_same_page_keeps_what_is_asked_for_but_not_the_place_in_the_list(app: Flask) -> None:
     with app.test_request_context("/clients?window=7d&cursor=abc&q=x"):
         assert asked.same_page(q=None, status="failed") == "/clients?window=7d&status=failed"
+
+
+def test_order_is_a_column_and_a_direction(app: Flask) -> None:
+    with app.test_request_context("/?order=-failed"):
+        assert asked.order(RunStatus, "success") == (RunStatus.FAILED, True)
+    with app.test_request_context("/"):
+        assert asked.order(RunStatus, "success") == (RunStatus.SUCCESS, False)
+
+
+@pytest.mark.parametrize("order", ["name", "-", "--failed"])
+def test_order_by_what_there_is_not_is_a_bad_request(app: Flask, order: str) -> None:
+    with app.test_request_context(f"/?order={order}"), pytest.raises(BadRequest):
+        asked.order(RunStatus, "success")
+
+
+def test_parameters_leave_out_what_is_empty_and_what_means_something_to_flask(app: Flask) -> None:
+    with app.test_request_context("/?q=a&platform=&_scheme=javascript&endpoint=static"):
+        assert asked.parameters() == {"q": "a"}

@@ -1,34 +1,17 @@
-"""The pages of clients."""
+"""The page of a client."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 from flask.testing import FlaskClient
 
-from chm_web.models import RunStatus
-from tests.factories import make_client, make_pipeline, make_run
+from chm_web.models import Channel, RunStatus
+from tests.factories import make_alert_rule, make_client, make_pipeline, make_run
 from tests.web.scenes import ago, make_failing, make_healthy
-
-
-def test_index_lists_clients_in_most_trouble_first(client: FlaskClient) -> None:
-    make_healthy(client=make_client(name="Aardvark"))
-    make_failing(client=make_client(name="Zebra"))
-
-    page = client.get("/clients").text
-
-    assert page.index("Zebra") < page.index("Aardvark")
-
-
-def test_index_marks_disabled_clients(client: FlaskClient) -> None:
-    make_client(name="Gone", is_active=False)
-
-    assert "Disabled" in client.get("/clients").text
-
-
-def test_index_without_clients_says_what_to_do(client: FlaskClient) -> None:
-    assert "There are no clients yet" in client.get("/clients").text
 
 
 def test_client_page_lists_its_pipelines_worst_first(client: FlaskClient) -> None:
@@ -84,3 +67,89 @@ def test_refresh_of_a_client_keeps_its_window(client: FlaskClient) -> None:
 
     assert f'hx-get="/clients/{owner.id}/health?window=7d"' in fragment
     assert "Runs in the last 7 days" in fragment
+
+
+def test_refreshed_part_of_a_client_leads_to_its_page(client: FlaskClient) -> None:
+    owner = make_client()
+
+    fragment = client.get(f"/clients/{owner.id}/health?window=7d", headers={"HX-Request": "true"}).text
+
+    assert f'href="/clients/{owner.id}?window=30d"' in fragment
+
+
+def test_success_rate_is_compared_with_the_window_before(client: FlaskClient) -> None:
+    pipeline = make_pipeline(make_client())
+    for status, hours in ((RunStatus.SUCCESS, 2), (RunStatus.SUCCESS, 30), (RunStatus.FAILED, 31)):
+        make_run(pipeline, status=status, started_at=ago(hours=hours), finished_at=ago(hours=hours))
+
+    assert "+50.0 points, was 50.0 %" in client.get(f"/clients/{pipeline.client_id}").text
+
+
+def test_client_page_takes_a_window_of_ones_own(client: FlaskClient) -> None:
+    pipeline = make_pipeline(make_client())
+    make_run(pipeline, started_at=ago(days=40), finished_at=ago(days=40) + timedelta(minutes=1))
+    since, until = (f"{ago(days=days):%Y-%m-%dT%H:%M}" for days in (41, 39))
+
+    page = client.get(f"/clients/{pipeline.client_id}?window=custom&since={since}&until={until}").text
+
+    assert "Success</dt><dd>1</dd>" in page
+    assert f'name="since" required value="{since}"' in page
+
+
+def test_client_with_many_pipelines_shows_some_and_leads_to_all(client: FlaskClient) -> None:
+    owner = make_client()
+    for number in range(52):
+        make_pipeline(owner, name=f"pipeline number {number:02}")
+
+    some = client.get(f"/clients/{owner.id}").text
+    everything = client.get(f"/clients/{owner.id}?show=all").text
+
+    assert some.count('id="pipeline-') == 50
+    assert "in most trouble of 52" in some
+    assert f'href="/clients/{owner.id}?show=all#pipelines"' in some
+    assert everything.count('id="pipeline-') == 52
+
+
+def test_timeline_shows_runs_by_status(client: FlaskClient) -> None:
+    pipeline = make_pipeline(make_client())
+    make_run(pipeline, started_at=ago(hours=13), finished_at=ago(hours=12))
+    make_run(pipeline, status=RunStatus.FAILED, started_at=ago(hours=7), finished_at=ago(hours=6))
+    make_run(pipeline, status=RunStatus.RUNNING, started_at=ago(hours=1))
+
+    page = client.get(f"/clients/{pipeline.client_id}").text
+
+    assert 'aria-label="1 failed, 1 succeeded, 1 running"' in page
+
+
+def test_rules_of_a_client_and_of_its_pipelines_are_listed(client: FlaskClient) -> None:
+    owner = make_client()
+    pipeline = make_pipeline(owner, name="orders_daily")
+    make_alert_rule(client_id=owner.id)
+    make_alert_rule(
+        pipeline_id=pipeline.id, channel=Channel.WEBHOOK, destination="https://hooks.example/secret", is_enabled=False
+    )
+    make_alert_rule(client_id=make_client().id, destination="#others")
+
+    page = client.get(f"/clients/{owner.id}").text
+
+    assert "on every failure, by slack to #data-alerts" in page
+    assert "on every failure, by webhook to hooks.example <" in page
+    assert "secret" not in page
+    assert "#others" not in page
+
+
+def test_client_without_rules_is_told_so(client: FlaskClient) -> None:
+    assert "No alert rule covers this client" in client.get(f"/clients/{make_client().id}").text
+
+
+def test_number_of_queries_of_a_client_is_fixed(
+    client: FlaskClient, count_queries: Callable[[Callable[[], Any]], int]
+) -> None:
+    owner = make_client()
+    make_failing(client=owner)
+    few = count_queries(lambda: client.get(f"/clients/{owner.id}"))
+    for _ in range(6):
+        make_failing(client=owner)
+        make_healthy(client=owner)
+
+    assert count_queries(lambda: client.get(f"/clients/{owner.id}")) == few

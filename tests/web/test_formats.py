@@ -99,19 +99,6 @@ def test_duration_is_compared_with_the_median(seconds: float, median: float, exp
     assert formats.against(seconds, median) == expected
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("#data-alerts", "#data-alerts"),
-        ("ops@example.com", "ops@example.com"),
-        ("https://hooks.example.com/services/T0/key?x=1", "https://hooks.example.com/…"),
-        ("HTTP://[::1]:8080/key", "http://[::1]:8080/…"),
-    ],
-)
-def test_destination_shows_no_key(value: str, expected: str) -> None:
-    assert formats.destination(value) == expected
-
-
 def test_day_without_runs_says_so() -> None:
     assert formats.day_words(DayOfRuns(date(2026, 11, 3), 0, 0, 0)) == "3 Nov 2026: no runs"
 
@@ -123,3 +110,31 @@ def test_days_are_summed_up_by_how_they_went() -> None:
     assert formats.days_summary(days) == (
         "The last 4 days: 2 with successes alone, 1 with failures alone, 1 with neither"
     )
+
+
+def bars(*runs: tuple[RunStatus, float | None]) -> list[StripRun]:
+    return [StripRun(uuid4(), status, NOW, seconds) for status, seconds in runs]
+
+
+def test_bar_stands_for_the_duration_against_the_median_of_the_successes() -> None:
+    ok, failed = RunStatus.SUCCESS, RunStatus.FAILED
+    strip = bars((ok, 60), (ok, 120), (ok, 90), (ok, 180), (ok, 1), (ok, 900), (ok, 120), (failed, 60))
+
+    # The median of the successes is 120 s: that is 9 of 18; no bar is lower than 2 or higher than 18.
+    assert formats.bar_heights(strip) == [4, 9, 7, 14, 2, 18, 9, 4]
+
+
+def test_bar_of_a_run_that_is_not_timed_is_as_the_median() -> None:
+    assert formats.bar_heights(bars((RunStatus.SUCCESS, 60), (RunStatus.SUCCESS, None))) == [9, 9]
+
+
+def test_bars_without_any_success_to_go_by_are_as_the_median() -> None:
+    assert formats.bar_heights(bars((RunStatus.FAILED, 60), (RunStatus.SUCCESS, 0))) == [9, 9]
+
+
+@pytest.mark.parametrize(
+    ("difference", "said"),
+    [(0.0123, "+1.2 points"), (-0.05, "\N{MINUS SIGN}5.0 points"), (0.0004, "unchanged"), (-0.0004, "unchanged")],
+)
+def test_change_of_a_share_is_in_percentage_points(difference: float, said: str) -> None:
+    assert formats.change(difference) == said

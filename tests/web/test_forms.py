@@ -47,6 +47,12 @@ def test_what_is_no_such_number_is_told_beside_it(value: str) -> None:
     assert list(read(expected_every_minutes=value)[1]) == ["expected_every_minutes"]
 
 
+def test_what_is_wrong_is_said_in_plain_words() -> None:
+    _, issues = read(name="", expected_every_minutes="often")
+
+    assert issues == {"name": "This is needed.", "expected_every_minutes": "Give a whole number."}
+
+
 def test_grouped_digits_are_a_number() -> None:
     assert read(expected_every_minutes="1,440")[0]["expected_every_minutes"] == 1440
 

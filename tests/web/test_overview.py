@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
 from chm_web.models import RunStatus
+from chm_web.services.runs import get_latest_run
 from tests.factories import make_client, make_pipeline, make_run
 from tests.web.scenes import ago, make_failing, make_healthy
 
@@ -75,11 +78,22 @@ def test_tiles_count_by_health(client: FlaskClient) -> None:
 
     assert tiles(client.get("/").text) == {
         "failing": "1",
+        "failed": "1",
+        "success": "0",
         "late": "0",
         "running": "1",
-        "healthy": "2",
-        "no_data": "1",
+        "problems": "0",
     }
+
+
+def test_healthy_and_without_data_are_counted_and_linked(client: FlaskClient) -> None:
+    make_healthy()
+    make_pipeline()
+
+    page = client.get("/").text
+
+    assert '<a href="/?health=healthy">1 healthy</a>' in page
+    assert '<a href="/?health=no_data">1 no data</a>' in page
 
 
 def test_title_shows_the_number_failing(client: FlaskClient) -> None:
@@ -135,3 +149,33 @@ def test_page_shows_without_redis(client: FlaskClient) -> None:
     assert response.status_code == 200
     assert "broken" in response.text
     assert "Ingestion is not available" in response.text
+    assert tiles(response.text)["problems"] == "1"
+
+
+def test_longer_list_of_failing_pipelines_leads_to_all(client: FlaskClient) -> None:
+    owner = make_client()
+    for _ in range(26):
+        make_failing(client=owner)
+
+    assert "All 26 failing pipelines" in client.get("/").text
+    assert "All 26 failing pipelines" not in client.get("/?health=failing").text
+
+
+def test_number_of_queries_is_fixed_whatever_the_fleet(
+    client: FlaskClient, count_queries: Callable[[Callable[[], Any]], int]
+) -> None:
+    make_failing()
+    few = count_queries(lambda: client.get("/")), count_queries(lambda: client.get("/overview/changes"))
+    for _ in range(5):
+        make_failing()
+        make_healthy()
+
+    many = count_queries(lambda: client.get("/")), count_queries(lambda: client.get("/overview/changes"))
+
+    assert many == few
+
+
+def test_last_error_leads_to_the_run_that_failed(client: FlaskClient) -> None:
+    run = get_latest_run(pipeline_id=make_failing(error="connection refused").id)
+
+    assert f'href="/runs/{run.id}">connection refused</a>' in client.get("/").text

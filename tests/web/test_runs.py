@@ -340,7 +340,7 @@ def test_run_is_recorded_by_hand_and_shown(client: FlaskClient, csrf_token: str)
 @pytest.mark.parametrize(
     ("values", "field", "issue"),
     [
-        ({"status": ""}, "status", "Missing data"),
+        ({"status": ""}, "status", "needed"),
         (
             {"started_at": "2026-11-01T10:00", "finished_at": "2026-11-01T09:00"},
             "finished_at",
@@ -348,7 +348,7 @@ def test_run_is_recorded_by_hand_and_shown(client: FlaskClient, csrf_token: str)
         ),
         ({"status": "running", "finished_at": "2026-11-01T09:00"}, "finished_at", "A running run has no finished_at"),
         ({"started_at": "yesterday"}, "started_at", "Not a valid"),
-        ({"duration_seconds": "a while"}, "duration_seconds", "Not a valid number"),
+        ({"duration_seconds": "a while"}, "duration_seconds", "Give a number"),
         ({"rows_processed": "-1"}, "rows_processed", "Must be greater"),
         ({"external_run_id": "taken"}, "external_run_id", "has a run with this external id already"),
     ],

@@ -6,8 +6,9 @@ reads again, and the runs themselves are in PostgreSQL.
 
 Keys: ``chm:job:<id>`` what was asked for; ``chm:part:<id>`` a part's progress, ``:rejected`` its rejected runs,
 ``:done`` the pipelines it has done; ``chm:jobs`` job ids by time, ``chm:last`` by scope; ``chm:live`` ids of jobs not
-seen to end; ``chm:watermark:<source>`` and ``chm:position:<source>`` how far feeds have been read; ``chm:lock:<...>``.
-What belongs to a job ends by itself after a week.
+seen to end; ``chm:watermark:<source>`` and ``chm:position:<source>`` how far feeds have been read; ``chm:lock:<...>``;
+``chm:signs`` and ``chm:source:<name>`` who is alive and when a source was last read. What belongs to a job ends by
+itself after a week.
 
 What is pushed leaves ``chm:unmapped``, names that no pipeline bears by time, and ``chm:unmapped:<name>`` what was
 reported under one, for a week; ``chm:failure:<id>`` a run that failed and ``chm:failure-text:<id>`` why a task in it
@@ -17,14 +18,18 @@ did, for a day.
 from chm_web.ingestion.queue.asking import request_sync
 from chm_web.ingestion.queue.connection import init_app
 from chm_web.ingestion.queue.failures import RunKey, match_failures
-from chm_web.ingestion.queue.looking import check_workers, count_live_workers, ping
+from chm_web.ingestion.queue.looking import WORKER_SILENT_AFTER, check_workers, count_live_workers, ping
 from chm_web.ingestion.queue.schedule import run_schedule
-from chm_web.ingestion.queue.telling import find_live_job, get_job, last_job, latest_jobs, list_rejected
+from chm_web.ingestion.queue.signs import Signs, SourceSigns, read_signs
+from chm_web.ingestion.queue.telling import find_live_job, get_job, last_job, last_jobs, latest_jobs, list_rejected
 from chm_web.ingestion.queue.unmapped import UnmappedName, UnmappedReport, list_unmapped, note_unmapped
 from chm_web.ingestion.queue.work import run_worker
 
 __all__ = [
+    "WORKER_SILENT_AFTER",
     "RunKey",
+    "Signs",
+    "SourceSigns",
     "UnmappedName",
     "UnmappedReport",
     "check_workers",
@@ -33,12 +38,14 @@ __all__ = [
     "get_job",
     "init_app",
     "last_job",
+    "last_jobs",
     "latest_jobs",
     "list_rejected",
     "list_unmapped",
     "match_failures",
     "note_unmapped",
     "ping",
+    "read_signs",
     "request_sync",
     "run_schedule",
     "run_worker",

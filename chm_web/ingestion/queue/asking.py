@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 
 from chm_web.ingestion.progress import IngestionJob, SyncScope
 from chm_web.ingestion.queue.connection import KEEP, needs_redis, rq_queue, state
+from chm_web.ingestion.queue.signs import forget_source, note_asked
 from chm_web.ingestion.queue.telling import Part, find_live_job, get_job, scope_key, scope_values
 from chm_web.ingestion.queue.work import PART_TIMEOUT, perform_part, targets_of
 from chm_web.ingestion.sources import SHARDS
@@ -47,7 +48,7 @@ def request_sync(*, scope: SyncScope, requested_by: str | None = None) -> tuple[
             live = find_live_job(scope=scope)
             if live is not None:
                 return live, False
-            job = get_job(job_id=_enqueue(scope, plan))
+            job = get_job(job_id=_enqueue(scope, plan, requested_by))
     except LockError as err:
         raise Unavailable("Somebody else is asking for an ingestion just now. Try again in a moment.") from err
     log_report("request ingestion", {"pipelines": job.pipelines_total}, requested_by)
@@ -82,6 +83,8 @@ def _plan(scope: SyncScope) -> list[tuple[str, int, int]]:
             for target in targets_of(source, scope):
                 sizes[target.pipeline_id.int % SHARDS] += 1
             parts += [(source.name, shard, size) for shard, size in enumerate(sizes) if size]
+            if not scope.is_narrowed and not any(sizes):
+                forget_source(state().redis, source=source.name)
     if not parts:
         raise Conflict(
             "There is nothing to read here: no active pipeline in this scope has an external id on a platform "
@@ -90,7 +93,7 @@ def _plan(scope: SyncScope) -> list[tuple[str, int, int]]:
     return parts
 
 
-def _enqueue(scope: SyncScope, plan: list[tuple[str, int, int]]) -> str:
+def _enqueue(scope: SyncScope, plan: list[tuple[str, int, int]], requested_by: str | None) -> str:
     redis, jobs = state().redis, rq_queue()
     job_id = str(uuid7())
     requested_at = datetime.now(UTC)
@@ -101,6 +104,7 @@ def _enqueue(scope: SyncScope, plan: list[tuple[str, int, int]]) -> str:
             mapping={
                 "scope": json.dumps(asdict(scope), default=str),
                 "requested_at": requested_at.isoformat(),
+                "requested_by": requested_by or "",
                 "parts": json.dumps([asdict(part) for part in parts]),
             },
         )
@@ -112,6 +116,8 @@ def _enqueue(scope: SyncScope, plan: list[tuple[str, int, int]]) -> str:
         pipe.zremrangebyscore("chm:jobs", "-inf", (requested_at - KEEP).timestamp())
         pipe.hset("chm:last", scope_key(scope), job_id)
         pipe.expire("chm:last", KEEP)
+        if not scope.is_narrowed:
+            note_asked(pipe, sources={part.source for part in parts})
         pipe.execute()
     for part in parts:
         jobs.enqueue(

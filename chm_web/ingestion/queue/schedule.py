@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import UTC, datetime
 
 from rq.cron import CronScheduler
 
@@ -15,6 +16,7 @@ from chm_web.extensions import db
 from chm_web.ingestion.progress import SyncScope
 from chm_web.ingestion.queue.asking import request_sync
 from chm_web.ingestion.queue.connection import QUEUE_NAME, REDIS_AWAY, state
+from chm_web.ingestion.queue.signs import give_sign
 from chm_web.services.exceptions import ServiceError
 
 log = logging.getLogger(__name__)
@@ -35,12 +37,23 @@ def request_cycle() -> None:
         log.info("ingestion %s is %s", job.id, "asked for" if is_new else "still under way")
 
 
+class _Scheduler(CronScheduler):
+    """RQ's scheduler, which tells the pages that it is there and when it asks next."""
+
+    def heartbeat(self) -> None:
+        """Give a sign of life."""
+        super().heartbeat()
+        [cycle] = self.get_jobs()
+        now = datetime.now(UTC)
+        give_sign(self.connection, schedule=now, next_cycle=cycle.next_enqueue_time or now)
+
+
 def run_schedule() -> None:
     """Keep the schedule until SIGTERM or SIGINT. Needs the app's context. A Redis that goes away is waited for."""
     here = state()
     every = here.config.ingest_every_seconds
     while True:
-        scheduler = CronScheduler(connection=here.redis)
+        scheduler = _Scheduler(connection=here.redis)
         # A cycle that nobody took up by the time of the next one is not worth doing any more.
         scheduler.register(
             request_cycle, QUEUE_NAME, interval=every, ttl=every, job_timeout=_CYCLE_TIMEOUT_SECONDS, name="ingestion"

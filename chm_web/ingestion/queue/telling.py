@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -75,13 +75,22 @@ def get_job(*, job_id: str) -> IngestionJob:
 
 
 @needs_redis
-def latest_jobs(*, limit: int = 20) -> list[IngestionJob]:
-    """List the latest jobs, the newest first.
+def latest_jobs(*, limit: int = 20, after: str | None = None) -> list[IngestionJob]:
+    """List the latest jobs, the newest first; ``after``: only those that were asked for before the job of this id.
+
+    A job that is not known any more has none after it.
 
     Raises:
         Unavailable: Redis does not answer.
     """
-    ids = state().redis.zrevrange("chm:jobs", 0, limit - 1)
+    redis = state().redis
+    start = 0
+    if after is not None:
+        place = redis.zrevrank("chm:jobs", after)
+        if not isinstance(place, int):
+            return []
+        start = place + 1
+    ids = redis.zrevrange("chm:jobs", start, start + limit - 1)
     return _read_jobs([text(raw) for raw in ids])
 
 
@@ -111,13 +120,37 @@ def last_job(*, scope: SyncScope) -> IngestionJob | None:
     Raises:
         Unavailable: Redis does not answer.
     """
-    wider = {
+    return last_jobs(scopes=[scope]).get(scope)
+
+
+@needs_redis
+def last_jobs(*, scopes: Collection[SyncScope]) -> dict[SyncScope, IngestionJob]:
+    """Give what ``last_job`` gives for each of several scopes that have any, at the cost of one.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    covering = {scope: [scope_key(wider) for wider in _wider(scope)] for scope in scopes}
+    keys = list(dict.fromkeys(itertools.chain.from_iterable(covering.values())))
+    if not keys:
+        return {}
+    ids = {key: text(raw) for key, raw in zip(keys, state().redis.hmget("chm:last", keys), strict=True) if raw}
+    jobs = {job.id: job for job in _read_jobs(list(dict.fromkeys(ids.values())))}
+    found: dict[SyncScope, IngestionJob] = {}
+    for scope, asked_for in covering.items():
+        known = [jobs[ids[key]] for key in asked_for if ids.get(key) in jobs]
+        if known:
+            found[scope] = max(known, key=lambda job: job.requested_at)
+    return found
+
+
+def _wider(scope: SyncScope) -> set[SyncScope]:
+    """Give the scopes that cover ``scope``, itself included."""
+    return {
         replace(scope, **dict.fromkeys(left_out))
         for count in range(4)
         for left_out in itertools.combinations(("client_id", "pipeline_id", "source"), count)
     }
-    ids = state().redis.hmget("chm:last", [scope_key(one) for one in wider])
-    return max(_read_jobs([text(raw) for raw in ids if raw]), key=lambda job: job.requested_at, default=None)
 
 
 @needs_redis
@@ -177,7 +210,15 @@ def _read_jobs(ids: Sequence[str]) -> list[IngestionJob]:
         requested_at = datetime.fromisoformat(text(raw[b"requested_at"]))
         of_job = [_part_progress(p.source, requested_at, progress[p.id], rq_jobs[p.id]) for p in parts[job_id]]
         scope = scope_of(json.loads(raw[b"scope"]))
-        jobs.append(IngestionJob(id=job_id, scope=scope, requested_at=requested_at, sources=_by_source(of_job)))
+        jobs.append(
+            IngestionJob(
+                id=job_id,
+                scope=scope,
+                requested_at=requested_at,
+                requested_by=text(raw.get(b"requested_by")) or None,
+                sources=_by_source(of_job),
+            )
+        )
     return jobs
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from redis import Redis
+from redis.client import Pipeline
 from redis.exceptions import LockError, RedisError
 from redis.lock import Lock
 from rq import Retry, Worker
@@ -26,6 +27,7 @@ from chm_web.ingestion.client import SourceBusy, SourceError
 from chm_web.ingestion.job import Position, ingest_pipelines, open_client
 from chm_web.ingestion.progress import Counts, RejectedRun, SyncScope
 from chm_web.ingestion.queue.connection import KEEP, REDIS_AWAY, rq_queue, state, text
+from chm_web.ingestion.queue.signs import give_sign, note_read
 from chm_web.ingestion.queue.telling import scope_of
 from chm_web.ingestion.sources import SHARDS, Source
 from chm_web.services.exceptions import ServiceError, Unavailable
@@ -60,6 +62,7 @@ class _PartReporter:
 
     def __init__(self, redis: Redis, part_id: str) -> None:
         self._redis = redis
+        self.part_id = part_id
         self._key = f"chm:part:{part_id}"
         self._done: set[str] = set()
 
@@ -212,8 +215,10 @@ def _read(source: Source, scope: SyncScope, shard: int, reporter: _PartReporter)
     except (SourceError, ServiceError) as err:
         log.warning("source %s: %s", source.name, err)
         reporter.end(str(err))
+        note_read(here.redis, source=source.name, part_id=reporter.part_id, scope=scope, error=str(err))
         return None
     reporter.end(None)
+    note_read(here.redis, source=source.name, part_id=reporter.part_id, scope=scope, error=None)
     return None
 
 
@@ -278,6 +283,11 @@ class _Worker(Worker):
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         """Give for how long a job counts as worked on after its worker's last sign of life, in seconds."""
         return HORSE_SILENT_SECONDS
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Give a sign of life, to RQ and to the pages."""
+        super().heartbeat(timeout, pipeline)
+        give_sign(self.connection if pipeline is None else pipeline, worker=datetime.now(UTC))
 
     def request_stop(self, signum: int, frame: Any) -> None:
         """Remember that the end was asked for."""

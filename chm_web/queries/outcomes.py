@@ -1,0 +1,58 @@
+"""What became of runs over time, as SQL over the definitions of the schema ``reporting``."""
+
+from __future__ import annotations
+
+from sqlalchemy import TextClause, text
+
+_KEYS = {"client": "p.client_name", "platform": "p.platform"}
+
+
+def failures_over_time(*, by: str) -> TextClause:
+    """Count the fleet's failures by ``client`` or ``platform`` and bucket of time, aligned to UTC.
+
+    Parameters: ``since``, ``until``, ``bucket``. Columns: name, bucket_start, failures; only what is not zero.
+    """
+    return text(f"""
+        SELECT {_KEYS[by]} AS name, date_bin(:bucket, r.event_at, timestamptz '2001-01-01 00:00+00') AS bucket_start,
+            count(*) AS failures
+        FROM reporting.runs r
+        JOIN reporting.pipelines p ON p.pipeline_id = r.pipeline_id
+        WHERE r.is_failed AND r.event_at >= :since AND r.event_at < :until
+        GROUP BY 1, 2
+    """)
+
+
+CLIENT_FAILURES = text("""
+    SELECT bucket_start, failures
+    FROM reporting.failures_over_time(:since, :until, :bucket, :client_id)
+    ORDER BY bucket_start
+""")
+"""A client's failures by bucket of time, those without any too."""
+
+CLIENT_TALLY = text("""
+    SELECT health, count(*) AS pipelines, count(running_since) AS running
+    FROM reporting.pipeline_health_at(:now)
+    WHERE client_id = :client_id AND is_active
+    GROUP BY health
+""")
+"""A client's active pipelines by health, whether it is itself active or not."""
+
+# A pipeline has few runs to a slot, and a slot is narrower than a mark: what is drawn stays the same however many ran.
+TIMELINES = text("""
+    SELECT s.pipeline_id, r.status, count(*) AS runs, min(r.started_at) AS started_at, max(r.ended_at) AS ended_at
+    FROM unnest(CAST(:pipeline_ids AS uuid[])) AS s(pipeline_id)
+    CROSS JOIN LATERAL (
+        SELECT status, event_at, coalesce(started_at, event_at) AS started_at,
+            CASE status WHEN 'running' THEN :until ELSE event_at END AS ended_at
+        FROM runs
+        WHERE pipeline_id = s.pipeline_id AND event_at >= :since AND event_at < :until + interval '1 day'
+            AND coalesce(started_at, event_at) < :until
+        UNION ALL
+        SELECT status, event_at, event_at, :until
+        FROM runs
+        WHERE pipeline_id = s.pipeline_id AND status = 'running' AND event_at < :since
+    ) r
+    GROUP BY s.pipeline_id, r.status, date_bin(:slot, r.event_at, :since)
+    ORDER BY s.pipeline_id, r.status, started_at
+""")
+"""When each pipeline ran, in slots of time. In the order in which it is drawn: failures lie on top."""

@@ -1,0 +1,150 @@
+"""The table of all clients: how each is doing now, and against the week before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping
+
+from chm_web.extensions import db
+from chm_web.queries import client_table as queries
+from chm_web.queries.client_table import Order
+from chm_web.services.health import Health, HealthTally
+from chm_web.services.paging import decode_cursor, encode_cursor, search_pattern
+
+DAY = timedelta(hours=24)
+WEEK = timedelta(days=7)
+
+ClientOrder = Order
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientRow:
+    """A client with its figures. Its tally counts the enabled pipelines; a disabled client's counts none.
+
+    ``newly_failing``: failing now and not a day ago. ``success_rate``: of the last seven days, ``success_rate_before``
+    of the seven before, each None without a finished run. ``rules``: enabled alert rules, its pipelines' included.
+    """
+
+    client_id: UUID
+    client_name: str
+    is_active: bool
+    tally: HealthTally
+    newly_failing: int
+    success_rate: float | None
+    success_rate_before: float | None
+    rules: int
+
+    @property
+    def success_change(self) -> float | None:
+        """By how much the success rate has changed; None where there is nothing to compare."""
+        if self.success_rate is None or self.success_rate_before is None:
+            return None
+        return self.success_rate - self.success_rate_before
+
+
+@dataclass(frozen=True)
+class ClientPage:
+    """One page of the table, the moment that it is judged at, and the cursor of the next page; None after the last."""
+
+    rows: list[ClientRow]
+    now: datetime
+    next_cursor: str | None
+
+
+def list_client_rows(
+    *,
+    now: datetime,
+    q: str | None = None,
+    is_active: bool | None = None,
+    order: ClientOrder = ClientOrder.FAILING,
+    descending: bool = False,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> ClientPage:
+    """Give a page of the table.
+
+    Args:
+        now: the moment to judge by; a cursor keeps to that of its first page.
+        q: only names that contain this text, ignoring case.
+        is_active: only enabled (True) or disabled (False) ones.
+        order: by which column; clients that are equal in it are by their names. By a figure, disabled ones are last.
+        descending: the other way round.
+        limit: rows a page.
+        cursor: the ``next_cursor`` of the page before.
+
+    Raises:
+        Invalid: the cursor is not one of this table in this order.
+    """
+    kind = f"client_table.{order}.{'desc' if descending else 'asc'}"
+    after: list[Any] | None = None
+    if cursor is not None:
+        # One listing is judged at one moment, or a client's figures could change between two of its pages.
+        now, *after = decode_cursor(cursor, kind=kind, types=(datetime, *queries.ORDERINGS[order].types))
+    found = _read(now=now, q=q, is_active=is_active, order=order, descending=descending, after=after, limit=limit + 1)
+    next_cursor = None
+    if len(found) > limit:
+        last = found[limit - 1]
+        keys = [last[f"key_{place}"] for place in range(len(queries.ORDERINGS[order].types))]
+        next_cursor = encode_cursor((now, *keys), kind=kind)
+    return ClientPage([_row(values) for values in found[:limit]], now, next_cursor)
+
+
+def list_all_client_rows(
+    *,
+    now: datetime,
+    q: str | None = None,
+    is_active: bool | None = None,
+    order: ClientOrder = ClientOrder.FAILING,
+    descending: bool = False,
+) -> list[ClientRow]:
+    """Give the whole table, as ``list_client_rows`` does a page of it."""
+    found = _read(now=now, q=q, is_active=is_active, order=order, descending=descending, after=None, limit=None)
+    return [_row(values) for values in found]
+
+
+def _read(
+    *,
+    now: datetime,
+    q: str | None,
+    is_active: bool | None,
+    order: Order,
+    descending: bool,
+    after: list[Any] | None,
+    limit: int | None,
+) -> list[RowMapping]:
+    wanted = {"q": search_pattern(q) if q else None, "is_active": is_active}
+    conditions = {name: value for name, value in wanted.items() if value is not None}
+    query = queries.clients(
+        order=order,
+        descending=descending,
+        conditions=list(conditions),
+        is_continued=after is not None,
+        is_limited=limit is not None,
+    )
+    parameters = {
+        "now": now,
+        "day_ago": now - DAY,
+        "week_ago": now - WEEK,
+        "two_weeks_ago": now - 2 * WEEK,
+        "limit": limit,
+        **conditions,
+        **{f"after_{place}": value for place, value in enumerate(after or [])},
+    }
+    return list(db.session.execute(query, parameters).mappings())
+
+
+def _row(values: RowMapping) -> ClientRow:
+    return ClientRow(
+        client_id=values["client_id"],
+        client_name=values["client_name"],
+        is_active=values["is_active"],
+        tally=HealthTally({state: values[state.value] for state in Health}, values["running_now"]),
+        newly_failing=values["newly_failing"],
+        success_rate=values["success_rate"],
+        success_rate_before=values["success_rate_before"],
+        rules=values["rules"],
+    )

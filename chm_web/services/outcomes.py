@@ -1,0 +1,116 @@
+"""What became of runs over time: the figures behind charts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from chm_web.extensions import db
+from chm_web.models import RunStatus
+from chm_web.queries import outcomes as queries
+from chm_web.services.health import Health, HealthTally
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+OTHERS = "Others"
+
+_ORIGIN = datetime(2001, 1, 1, tzinfo=UTC)
+"""Where buckets begin, as in the schema ``reporting``."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line or one colour of a chart: its name and a figure for each bucket."""
+
+    name: str
+    values: list[int]
+
+
+@dataclass(frozen=True)
+class OverTime:
+    """Figures by bucket of time: when each bucket begins, how long one is, and the series."""
+
+    starts: list[datetime]
+    bucket: timedelta
+    series: list[Series]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Runs of one status close together in time: most often a single one."""
+
+    status: RunStatus
+    started_at: datetime
+    ended_at: datetime
+    runs: int
+
+
+SLOTS = 240
+"""Into so many parts a window is cut for its timeline."""
+
+
+def bucket_for(*, since: datetime, until: datetime) -> timedelta:
+    """Give the bucket in which a window is shown: hours for two days at most, else days."""
+    return HOUR if until - since <= 2 * DAY else DAY
+
+
+def failures_by_group(*, since: datetime, until: datetime, by: str, top: int = 5) -> OverTime:
+    """Count the fleet's failures over time by ``client`` or ``platform``, the most failures first.
+
+    Args:
+        since: the start of the window of event time, inclusive.
+        until: its end, exclusive.
+        by: ``client`` or ``platform``.
+        top: so many groups are named; the rest are summed up as ``OTHERS``.
+    """
+    bucket = bucket_for(since=since, until=until)
+    starts = list(_buckets(since, until, bucket))
+    found: dict[str, Counter[datetime]] = {}
+    parameters = {"since": since, "until": until, "bucket": bucket}
+    for row in db.session.execute(queries.failures_over_time(by=by), parameters).mappings():
+        found.setdefault(row["name"], Counter())[row["bucket_start"]] += row["failures"]
+    ranked = sorted(found, key=lambda name: (-found[name].total(), name.lower()))
+    groups = {name: found[name] for name in ranked[:top]}
+    if len(ranked) > top:
+        groups[OTHERS] = sum((found[name] for name in ranked[top:]), Counter())
+    return OverTime(
+        starts, bucket, [Series(name, [counts[start] for start in starts]) for name, counts in groups.items()]
+    )
+
+
+def client_failures(*, client_id: UUID, since: datetime, until: datetime) -> OverTime:
+    """Count a client's failures over time, of all its pipelines together."""
+    bucket = bucket_for(since=since, until=until)
+    parameters = {"client_id": client_id, "since": since, "until": until, "bucket": bucket}
+    rows = db.session.execute(queries.CLIENT_FAILURES, parameters).all()
+    return OverTime([row.bucket_start for row in rows], bucket, [Series("Failed", [row.failures for row in rows])])
+
+
+def tally_client(*, client_id: UUID, now: datetime) -> HealthTally:
+    """Count a client's active pipelines by health; a disabled client's are counted too: its page still shows them."""
+    rows = db.session.execute(queries.CLIENT_TALLY, {"client_id": client_id, "now": now}).all()
+    counts = dict.fromkeys(Health, 0) | {Health(row.health): row.pipelines for row in rows}
+    return HealthTally(counts, sum(row.running for row in rows))
+
+
+def run_timelines(*, pipeline_ids: Collection[UUID], since: datetime, until: datetime) -> dict[UUID, list[Mark]]:
+    """Give when each pipeline ran within a window, what is still running included, in the order to be drawn in.
+
+    Runs of one status that a picture could not tell apart are one mark, so that its size has a bound.
+    """
+    marks: dict[UUID, list[Mark]] = {pipeline_id: [] for pipeline_id in pipeline_ids}
+    parameters = {"pipeline_ids": list(marks), "since": since, "until": until, "slot": (until - since) / SLOTS}
+    for row in db.session.execute(queries.TIMELINES, parameters).mappings():
+        marks[row["pipeline_id"]].append(
+            Mark(RunStatus(row["status"]), row["started_at"], row["ended_at"], row["runs"])
+        )
+    return marks
+
+
+def _buckets(since: datetime, until: datetime, bucket: timedelta) -> Iterator[datetime]:
+    start = since - (since - _ORIGIN) % bucket
+    while start < until:
+        yield start
+        start += bucket

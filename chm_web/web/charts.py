@@ -1,0 +1,39 @@
+"""Figures over time as the charts of ``components/chart.html`` take them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from flask import current_app, url_for
+
+from chm_web.services.outcomes import HOUR, OverTime
+from chm_web.web.formats import iso, words
+
+
+def stacked_runs(figures: OverTime, *, until: datetime, **filters: object) -> dict[str, Any]:
+    """Make a chart of runs, stacked; a bar leads to the runs of its time that pass these filters."""
+    return {
+        "kind": "stacked",
+        "unit": "runs",
+        "times": "hour" if figures.bucket == HOUR else "day",
+        "labels": [iso(start) for start in figures.starts],
+        "series": [_series(series.name, series.values) for series in figures.series],
+        "links": run_links(figures, until=until, **filters),
+    }
+
+
+def run_links(figures: OverTime, *, until: datetime, **filters: object) -> list[str] | None:
+    """Give the address of each bucket's runs; None where the app has no list of runs."""
+    if "runs.index" not in current_app.view_functions:
+        return None
+    chosen: Mapping[str, Any] = {**filters, "window": "custom"}
+    return [
+        url_for("runs.index", **chosen, since=iso(start), until=iso(min(start + figures.bucket, until)))
+        for start in figures.starts
+    ]
+
+
+def _series(name: str, values: list[int]) -> dict[str, Any]:
+    return {"name": words(name), "values": values}

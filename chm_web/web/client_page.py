@@ -1,0 +1,90 @@
+"""What one client's page shows: its health, its runs of a window, its pipelines and when they ran."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from chm_web.models import AlertRule, RuleType
+from chm_web.services import alert_rules, clients, health, outcomes, runs
+from chm_web.web import asked
+from chm_web.web.charts import run_links
+from chm_web.web.formats import iso
+from chm_web.web.timelines import lay_out
+
+PIPELINES_LIMIT = 50
+TIMELINE_LIMIT = 15
+ALL_LIMIT = 1000
+ALL_TIMELINE_LIMIT = 100
+
+
+def client_page(client_id: UUID) -> dict[str, Any]:
+    """Give the values of one client's page, in the window that the address asks for."""
+    now = datetime.now(UTC)
+    client = clients.get_client(client_id=client_id)
+    window = asked.window(now=now)
+    shown = asked.choice("show", ("some", "all"))
+    pipelines = health.list_client_health(
+        client_id=client_id, now=now, limit=ALL_LIMIT if shown == "all" else PIPELINES_LIMIT
+    )
+    # So many of each state of health were read, the worst first.
+    pipelines = pipelines[: ALL_LIMIT if shown == "all" else PIPELINES_LIMIT]
+    rows = pipelines[: ALL_TIMELINE_LIMIT if asked.choice("timeline", ("some", "all")) == "all" else TIMELINE_LIMIT]
+    return {
+        "now": now,
+        "client": client,
+        "window": window,
+        "tally": outcomes.tally_client(client_id=client_id, now=now),
+        "pipelines": pipelines,
+        "strips": health.run_strips(pipeline_ids=[pipeline.pipeline_id for pipeline in pipelines]),
+        "timeline_rows": rows,
+        "timeline": lay_out(
+            pipeline_ids=[pipeline.pipeline_id for pipeline in rows], since=window.since, until=window.until
+        ),
+        "chart": _failures(client_id, window),
+        "rules": [(name, rule_words(rule), rule) for rule, name in _rules(client_id)],
+        **counts_of(client_id, window),
+    }
+
+
+def counts_of(client_id: UUID, window: asked.Window) -> dict[str, Any]:
+    """Count a client's runs of a window by status, and give the success rate there and in the window before."""
+    before_since = window.since - (window.until - window.since)
+    counts = runs.count_client_runs_by_status(client_id=client_id, since=window.since, until=window.until)
+    before = runs.count_client_runs_by_status(client_id=client_id, since=before_since, until=window.since)
+    return {
+        "run_counts": counts,
+        "counts_before": before,
+        "success_share": runs.success_share(counts),
+        "share_before": runs.success_share(before),
+    }
+
+
+def rule_words(rule: AlertRule) -> str:
+    """Say when an alert rule fires and where it tells. The path of an address may be a secret and is left out."""
+    when = (
+        "on every failure"
+        if rule.rule_type is RuleType.ON_FAILURE
+        else f"{rule.threshold} failures in {rule.window_minutes} min"
+    )
+    address = urlsplit(rule.destination)
+    where = address.hostname if address.scheme in ("http", "https") else rule.destination
+    return f"{when}, by {rule.channel} to {where}"
+
+
+def _rules(client_id: UUID) -> list[tuple[AlertRule, str | None]]:
+    return alert_rules.list_rules_in_scope(client_id=client_id)
+
+
+def _failures(client_id: UUID, window: asked.Window) -> dict[str, Any]:
+    figures = outcomes.client_failures(client_id=client_id, since=window.since, until=window.until)
+    return {
+        "kind": "bars",
+        "unit": "runs",
+        "times": "hour" if figures.bucket == outcomes.HOUR else "day",
+        "labels": [iso(start) for start in figures.starts],
+        "series": [{"name": series.name, "values": series.values, "status": "failed"} for series in figures.series],
+        "links": run_links(figures, until=window.until, client_id=client_id, status="failed"),
+    }

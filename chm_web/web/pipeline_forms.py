@@ -1,0 +1,135 @@
+"""Creating, changing, enabling and disabling one pipeline."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from flask import flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from chm_web.access.guard import actor
+from chm_web.access.permissions import Permission
+from chm_web.models import Environment, Pipeline, PipelineType, Platform
+from chm_web.schemas import PipelineSchema
+from chm_web.services import clients, pipelines
+from chm_web.services.exceptions import Conflict, Invalid, NotFound
+from chm_web.services.versions import version_of
+from chm_web.web import asked, forms
+from chm_web.web.pipelines import blueprint
+
+CLIENTS_TO_CHOOSE = 1000
+# Enabling and disabling are buttons of their own, which say what they mean.
+_SCHEMA = PipelineSchema(exclude=("is_active",))
+
+
+@blueprint.get("/new", allow=Permission.OPERATE)
+def new() -> str:
+    """Show the form of a new pipeline, of the client that ``client_id`` names. For operators and admins."""
+    return _new_form({"client_id": asked.uuid("client_id"), "environment": Environment.PROD}, {})
+
+
+@blueprint.post("/new", allow=Permission.OPERATE)
+def create() -> Response | tuple[str, int]:
+    """Create a pipeline and lead to its page. For operators and admins."""
+    values, issues = forms.read(_SCHEMA, request.form)
+    client_id = _id(request.form.get("client_id"))
+    if client_id is None:
+        issues["client_id"] = "Choose a client."
+    elif not issues:
+        try:
+            pipeline = pipelines.create_pipeline(client_id=client_id, **values, updated_by=actor().name)
+        except NotFound as err:
+            issues["client_id"] = err.message
+        except (Invalid, Conflict) as err:
+            issues = forms.issues_of(err)
+        else:
+            flash(f"{pipeline.name} is created.")
+            return redirect(url_for("pipelines.show", pipeline_id=pipeline.id), code=303)
+    return _new_form(forms.shown(request.form), issues), 422
+
+
+@blueprint.get("/<uuid:pipeline_id>/edit", allow=Permission.OPERATE)
+def edit(pipeline_id: UUID) -> str:
+    """Show the form of a pipeline. For operators and admins."""
+    pipeline = pipelines.get_pipeline(pipeline_id=pipeline_id)
+    return _edit_form(pipeline, {name: getattr(pipeline, name) for name in _SCHEMA.load_fields}, {})
+
+
+@blueprint.post("/<uuid:pipeline_id>/edit", allow=Permission.OPERATE)
+def update(pipeline_id: UUID) -> Response | tuple[str, int]:
+    """Change a pipeline and lead to its page. For operators and admins."""
+    values, issues = forms.read(_SCHEMA, request.form)
+    if not issues:
+        issues = forms.attempt(
+            lambda: pipelines.update_pipeline(
+                pipeline_id=pipeline_id,
+                changes=values,
+                if_version=request.form.get("version"),
+                updated_by=actor().name,
+            )
+        )
+    pipeline = pipelines.get_pipeline(pipeline_id=pipeline_id)
+    if issues:
+        return _edit_form(pipeline, forms.shown(request.form), issues), 422
+    flash("Saved.")
+    return redirect(url_for("pipelines.show", pipeline_id=pipeline_id), code=303)
+
+
+@blueprint.post("/<uuid:pipeline_id>/enable", allow=Permission.OPERATE)
+def enable(pipeline_id: UUID) -> Response:
+    """Enable a pipeline and lead to its page. For operators and admins."""
+    pipelines.update_pipeline(pipeline_id=pipeline_id, changes={"is_active": True}, updated_by=actor().name)
+    flash("The pipeline is enabled.")
+    return redirect(url_for("pipelines.show", pipeline_id=pipeline_id), code=303)
+
+
+@blueprint.post("/<uuid:pipeline_id>/disable", allow=Permission.OPERATE)
+def disable(pipeline_id: UUID) -> Response | str:
+    """Disable a pipeline, once it is confirmed, and lead to its page. For operators and admins."""
+    if request.form.get("confirmed") != "yes":
+        return render_template("pipelines/disable.html", pipeline=pipelines.get_pipeline(pipeline_id=pipeline_id))
+    pipelines.disable_pipeline(pipeline_id=pipeline_id, updated_by=actor().name)
+    flash("The pipeline is disabled.")
+    return redirect(url_for("pipelines.show", pipeline_id=pipeline_id), code=303)
+
+
+def _new_form(values: dict[str, Any], issues: forms.Issues) -> str:
+    client_id = asked.uuid("client_id")
+    return render_template(
+        "pipelines/new.html",
+        client=clients.get_client(client_id=client_id) if client_id else None,
+        clients=[] if client_id else _clients(),
+        values=values,
+        issues=issues,
+        **_choices(),
+    )
+
+
+def _edit_form(pipeline: Pipeline, values: dict[str, Any], issues: forms.Issues) -> str:
+    # The version is that of now: who has been told of somebody else's change may save over it.
+    return render_template(
+        "pipelines/edit.html",
+        pipeline=pipeline,
+        client=clients.get_client(client_id=pipeline.client_id),
+        version=version_of(pipeline),
+        values=values,
+        issues=issues,
+        **_choices(),
+    )
+
+
+def _clients() -> list[tuple[UUID, str]]:
+    listed = clients.list_clients(is_active=True, limit=CLIENTS_TO_CHOOSE).items
+    return [(client.id, client.name) for client in listed]
+
+
+def _choices() -> dict[str, Any]:
+    return {"platforms": Platform, "pipeline_types": PipelineType, "environments": Environment}
+
+
+def _id(value: str | None) -> UUID | None:
+    try:
+        return UUID(value or "")
+    except ValueError:
+        return None

@@ -1,0 +1,205 @@
+"""The forms of a pipeline: created, changed, enabled and disabled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from chm_web.access.permissions import Role
+from chm_web.extensions import db
+from chm_web.models import Environment, PipelineType, Platform
+from chm_web.services.pipeline_lists import list_client_pipelines
+from chm_web.services.pipelines import get_pipeline, update_pipeline
+from tests.factories import NOW, make_client, make_pipeline
+from tests.http import client_of
+
+Send = Callable[..., TestResponse]
+
+COMPLETE = {
+    "name": " orders_daily ",
+    "platform": "airflow",
+    "external_id": "shop.orders",
+    "pipeline_type": "transform",
+    "environment": "staging",
+    "expected_every_minutes": "1,440",
+    "description": "one\r\ntwo",
+}
+
+
+@pytest.fixture
+def send(client: FlaskClient, csrf_token: str) -> Send:
+    """Sends a form."""
+
+    def post(address: str, **values: str) -> TestResponse:
+        return client.post(address, data={"csrf_token": csrf_token, **values})
+
+    return post
+
+
+def version(page: str) -> str:
+    found = re.search(r'name="version" value="(\w+)"', page)
+    assert found
+    return found[1]
+
+
+def test_new_pipeline_is_created_with_all_that_was_typed(client: FlaskClient, send: Send) -> None:
+    owner = make_client()
+
+    response = send(f"/pipelines/new?client_id={owner.id}", client_id=str(owner.id), **COMPLETE)
+
+    [listed] = list_client_pipelines(client_id=owner.id, now=NOW).items
+    made = listed.pipeline
+    assert (response.status_code, response.location) == (303, f"/pipelines/{made.id}")
+    assert (made.name, made.external_id, made.description) == ("orders_daily", "shop.orders", "one\ntwo")
+    assert (made.platform, made.pipeline_type) == (Platform.AIRFLOW, PipelineType.TRANSFORM)
+    assert (made.environment, made.expected_every_minutes) == (Environment.STAGING, 1440)
+    assert (made.is_active, made.updated_by) == (True, "oidc:somebody")
+    assert "orders_daily is created." in client.get(response.location).text
+
+
+def test_form_of_a_client_names_it_and_the_form_of_any_offers_the_enabled_ones(client: FlaskClient) -> None:
+    owner, gone = make_client(name="Acme Retail"), make_client(name="Gone", is_active=False)
+
+    assert "New pipeline of Acme Retail" in client.get(f"/pipelines/new?client_id={owner.id}").text
+    form = client.get("/pipelines/new").text
+    assert f'<option value="{owner.id}">Acme Retail</option>' in form
+    assert str(gone.id) not in form
+
+
+def test_new_pipeline_of_a_client_that_there_is_not_is_not_found(client: FlaskClient) -> None:
+    assert client.get(f"/pipelines/new?client_id={uuid4()}").status_code == 404
+
+
+@pytest.mark.parametrize("client_id", ["", "x", str(uuid4())])
+def test_without_a_client_the_form_says_so_beside_it(send: Send, client_id: str) -> None:
+    response = send("/pipelines/new", client_id=client_id, **COMPLETE)
+
+    assert response.status_code == 422
+    assert 'id="client_id-problem"' in response.text
+    assert 'value="shop.orders"' in response.text
+
+
+def test_name_that_is_taken_is_told_beside_it_and_the_input_is_kept(send: Send) -> None:
+    owner = make_client()
+    make_pipeline(owner, name="ORDERS_DAILY")
+
+    response = send("/pipelines/new", client_id=str(owner.id), **COMPLETE)
+
+    assert response.status_code == 422
+    assert "This client has a pipeline with this name already." in response.text
+    assert re.search(r'id="name"[^>]* aria-invalid="true"[^>]* autofocus', response.text)
+    assert '<option value="transform" selected>' in response.text
+    assert len(list_client_pipelines(client_id=owner.id, now=NOW).items) == 1
+
+
+def test_form_of_a_pipeline_shows_it_as_it_is(client: FlaskClient) -> None:
+    pipeline = make_pipeline(name="orders", platform=Platform.DBT, expected_every_minutes=90, description="a < b")
+
+    page = client.get(f"/pipelines/{pipeline.id}/edit").text
+
+    assert 'value="orders"' in page
+    assert '<option value="dbt" selected>' in page
+    assert 'value="90"' in page
+    assert "a &lt; b</textarea>" in page
+
+
+def test_pipeline_is_changed_and_what_was_emptied_is_gone(client: FlaskClient, send: Send) -> None:
+    pipeline = make_pipeline(name="orders", expected_every_minutes=90, description="old")
+    seen = version(client.get(f"/pipelines/{pipeline.id}/edit").text)
+    values = COMPLETE | {"expected_every_minutes": "", "description": "", "version": seen}
+
+    response = send(f"/pipelines/{pipeline.id}/edit", **values)
+
+    changed = get_pipeline(pipeline_id=pipeline.id)
+    assert (response.status_code, response.location) == (303, f"/pipelines/{pipeline.id}")
+    assert (changed.name, changed.expected_every_minutes, changed.description) == ("orders_daily", None, None)
+    assert changed.is_active
+
+
+def test_changing_a_disabled_pipeline_does_not_enable_it(client: FlaskClient, send: Send) -> None:
+    pipeline = make_pipeline(is_active=False)
+    seen = version(client.get(f"/pipelines/{pipeline.id}/edit").text)
+
+    send(f"/pipelines/{pipeline.id}/edit", version=seen, **COMPLETE)
+
+    assert get_pipeline(pipeline_id=pipeline.id).name == "orders_daily"
+    assert not get_pipeline(pipeline_id=pipeline.id).is_active
+
+
+def test_all_that_is_wrong_is_told_at_once(send: Send) -> None:
+    pipeline = make_pipeline(name="orders")
+
+    response = send(f"/pipelines/{pipeline.id}/edit", **COMPLETE | {"name": " ", "expected_every_minutes": "often"})
+
+    assert response.status_code == 422
+    assert "2 fields need your attention. Nothing was saved." in response.text
+    assert "Give a whole number." in response.text
+    assert 'value="often"' in response.text
+
+
+def test_change_by_somebody_else_meanwhile_is_told_and_the_input_is_kept(committed_app: Flask) -> None:
+    pipeline_id = make_pipeline(name="orders").id  # with real commits, since a version is the time of a transaction
+    client = client_of(committed_app)
+    address = f"/pipelines/{pipeline_id}/edit"
+    form = client.get(address).text
+    update_pipeline(pipeline_id=pipeline_id, changes={"name": "theirs"})
+
+    refused = client.post(address, data=COMPLETE | hidden(form))
+
+    assert refused.status_code == 422
+    assert "Somebody else has changed this meanwhile." in refused.text
+    assert 'value=" orders_daily "' in refused.text
+    assert name_of(pipeline_id) == "theirs"
+
+    # Whoever has read that may save over it.
+    assert client.post(address, data=COMPLETE | hidden(refused.text)).status_code == 303
+    assert name_of(pipeline_id) == "orders_daily"
+
+
+def hidden(page: str) -> dict[str, str]:
+    """The hidden fields of a form."""
+    return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
+
+
+def name_of(pipeline_id: UUID) -> str:
+    db.session.expire_all()
+    return get_pipeline(pipeline_id=pipeline_id).name
+
+
+def test_pipeline_is_disabled_once_it_is_confirmed_and_enabled_again(client: FlaskClient, send: Send) -> None:
+    pipeline = make_pipeline()
+
+    response = send(f"/pipelines/{pipeline.id}/disable", confirmed="yes")
+    assert (response.status_code, response.location) == (303, f"/pipelines/{pipeline.id}")
+    assert not get_pipeline(pipeline_id=pipeline.id).is_active
+    assert f'action="/pipelines/{pipeline.id}/enable"' in client.get(f"/pipelines/{pipeline.id}").text
+
+    send(f"/pipelines/{pipeline.id}/enable")
+    assert get_pipeline(pipeline_id=pipeline.id).is_active
+
+
+def test_without_a_script_disabling_is_explained_first(send: Send) -> None:
+    pipeline = make_pipeline(name="orders")
+
+    page = send(f"/pipelines/{pipeline.id}/disable")
+
+    assert page.status_code == 200
+    assert "Disable orders?" in page.text
+    assert "All runs recorded so far stay readable." in page.text
+    assert get_pipeline(pipeline_id=pipeline.id).is_active
+
+
+@pytest.mark.parametrize(("role", "is_shown"), [(Role.VIEWER, False), (Role.OPERATOR, True)])
+def test_page_of_a_pipeline_offers_changes_to_those_who_may(app: Flask, role: Role, is_shown: bool) -> None:
+    pipeline = make_pipeline()
+
+    page = client_of(app, role=role).get(f"/pipelines/{pipeline.id}").text
+
+    assert (f"/pipelines/{pipeline.id}/edit" in page) is is_shown
+    assert (f"/pipelines/{pipeline.id}/disable" in page) is is_shown
