@@ -6,7 +6,6 @@ import enum
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
 
 from flask import Flask
 
@@ -68,7 +67,6 @@ def init_app(app: Flask) -> None:
         clock,
         day_words,
         days_summary,
-        destination,
         duration,
         error_of,
         figure,
@@ -178,12 +176,6 @@ def against(seconds: float, median: float) -> str:
     if 0.95 <= ratio <= 1.05:
         return "about the median"
     return f"{abs(ratio - 1) * 100:.0f} % {'longer' if ratio > 1 else 'shorter'} than the median"
-
-
-def destination(value: str) -> str:
-    """Say where an alert goes. Of an address on the web only the host: the rest may be the key to it."""
-    parts = urlsplit(value)
-    return f"{parts.scheme}://{parts.netloc}/…" if parts.scheme in ("http", "https") else value
 
 
 def received_words(run: Run) -> str:

@@ -99,19 +99,6 @@ def test_duration_is_compared_with_the_median(seconds: float, median: float, exp
     assert formats.against(seconds, median) == expected
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("#data-alerts", "#data-alerts"),
-        ("ops@example.com", "ops@example.com"),
-        ("https://hooks.example.com/services/T0/key?x=1", "https://hooks.example.com/…"),
-        ("HTTP://[::1]:8080/key", "http://[::1]:8080/…"),
-    ],
-)
-def test_destination_shows_no_key(value: str, expected: str) -> None:
-    assert formats.destination(value) == expected
-
-
 def test_day_without_runs_says_so() -> None:
     assert formats.day_words(DayOfRuns(date(2026, 11, 3), 0, 0, 0)) == "3 Nov 2026: no runs"
 

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from chm_web.ingestion import queue
 from chm_web.ingestion.progress import Counts, IngestionJob, JobState, SourceProgress, SyncScope
 from chm_web.models import RunStatus
+from chm_web.services.runs import get_latest_run
 from tests.factories import make_client, make_pipeline, make_run
 from tests.web.scenes import ago, make_failing, make_healthy
 
@@ -194,3 +195,9 @@ def test_number_of_queries_is_fixed_whatever_the_fleet(
     many = count_queries(lambda: client.get("/")), count_queries(lambda: client.get("/overview/changes"))
 
     assert many == few
+
+
+def test_last_error_leads_to_the_run_that_failed(client: FlaskClient) -> None:
+    run = get_latest_run(pipeline_id=make_failing(error="connection refused").id)
+
+    assert f'href="/runs/{run.id}">connection refused</a>' in client.get("/").text

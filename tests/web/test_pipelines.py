@@ -189,8 +189,20 @@ def test_rules_say_whose_they_are_and_hide_the_keys_of_their_addresses(client: F
 
     assert "The rules of its client" in before
     assert "This pipeline has rules of its own, so the client's 1 rule does not apply to it." in after
-    assert "https://hooks.example.com/…" in before
+    assert "https://hooks.example.com/[redacted]" in before
     assert "services/T0/key" not in before + after
+
+
+def test_rules_lead_to_their_forms_for_those_who_may_change_them(app: Flask) -> None:
+    pipeline = make_pipeline()
+    rule = make_alert_rule(pipeline_id=pipeline.id)
+    links = (f'href="/alert-rules/{rule.id}/edit"', f'href="/alert-rules/new?pipeline_id={pipeline.id}"')
+
+    offered = client_of(app, role=Role.OPERATOR).get(f"/pipelines/{pipeline.id}").text
+    plain = client_of(app, role=Role.VIEWER).get(f"/pipelines/{pipeline.id}").text
+
+    assert [link in offered for link in links] == [True, True]
+    assert [link in plain for link in links] == [False, False]
 
 
 def test_pipeline_without_rules_says_that_nobody_is_told(client: FlaskClient) -> None:
