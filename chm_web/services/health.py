@@ -15,9 +15,8 @@ from uuid import UUID
 from sqlalchemy import RowMapping, TextClause
 
 from chm_web.extensions import db
-from chm_web.models import Client, RunStatus
+from chm_web.models import RunStatus
 from chm_web.queries import health as queries
-from chm_web.services.clients import list_clients
 from chm_web.services.exceptions import NotFound
 
 
@@ -100,34 +99,7 @@ class StripRun:
 
 def tally_fleet_health(*, now: datetime) -> HealthTally:
     """Count all active pipelines of active clients by health."""
-    return _tally(db.session.execute(queries.health_tally(), {"now": now}).mappings())
-
-
-def tally_health_by_client(*, now: datetime) -> dict[UUID, HealthTally]:
-    """Count active pipelines by health for each active client that has any."""
-    rows: dict[UUID, list[RowMapping]] = {}
-    for row in db.session.execute(queries.health_tally(by_client=True), {"now": now}).mappings():
-        rows.setdefault(row["client_id"], []).append(row)
-    return {client_id: _tally(of_client) for client_id, of_client in rows.items()}
-
-
-def list_clients_by_trouble(*, now: datetime, limit: int) -> tuple[list[tuple[Client, HealthTally]], bool]:
-    """List clients with their tallies: most failing first, then most late; disabled ones and empty ones last.
-
-    Returns:
-        The clients, and whether there are more than ``limit`` (then the first ones by name are given).
-    """
-    page = list_clients(limit=limit)
-    tallies = tally_health_by_client(now=now)
-    rows = [(client, tallies.get(client.id, HealthTally(dict.fromkeys(Health, 0)))) for client in page.items]
-    rows.sort(key=_trouble)
-    return rows, page.next_cursor is not None
-
-
-def _trouble(row: tuple[Client, HealthTally]) -> tuple[bool, int, int, bool, str]:
-    client, tally = row
-    failing, late = tally.counts[Health.FAILING], tally.counts[Health.LATE]
-    return not client.is_active, -failing, -late, not tally.total, client.name.lower()
+    return _tally(db.session.execute(queries.HEALTH_TALLY, {"now": now}).mappings())
 
 
 def list_fleet_health(
