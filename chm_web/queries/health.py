@@ -21,15 +21,13 @@ _LATEST = f"""
 """
 
 
-def health_tally(*, by_client: bool = False) -> TextClause:
-    """Count the active pipelines by health. Parameters: ``now``. Columns: [client_id], health, pipelines, running."""
-    key = "client_id, " if by_client else ""
-    return text(f"""
-        SELECT {key}health, count(*) AS pipelines, count(running_since) AS running
-        FROM reporting.pipeline_health_at(:now)
-        WHERE in_service
-        GROUP BY {key}health
-    """)
+HEALTH_TALLY = text("""
+    SELECT health, count(*) AS pipelines, count(running_since) AS running
+    FROM reporting.pipeline_health_at(:now)
+    WHERE in_service
+    GROUP BY health
+""")
+"""Active pipelines of active clients by health, and how many of them run something now."""
 
 
 def verdict(*, now: datetime) -> FromClause:

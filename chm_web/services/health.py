@@ -99,15 +99,7 @@ class StripRun:
 
 def tally_fleet_health(*, now: datetime) -> HealthTally:
     """Count all active pipelines of active clients by health."""
-    return _tally(db.session.execute(queries.health_tally(), {"now": now}).mappings())
-
-
-def tally_health_by_client(*, now: datetime) -> dict[UUID, HealthTally]:
-    """Count active pipelines by health for each active client that has any."""
-    rows: dict[UUID, list[RowMapping]] = {}
-    for row in db.session.execute(queries.health_tally(by_client=True), {"now": now}).mappings():
-        rows.setdefault(row["client_id"], []).append(row)
-    return {client_id: _tally(of_client) for client_id, of_client in rows.items()}
+    return _tally(db.session.execute(queries.HEALTH_TALLY, {"now": now}).mappings())
 
 
 def list_fleet_health(

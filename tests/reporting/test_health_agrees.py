@@ -97,7 +97,7 @@ def test_view_and_service_count_the_same_fleet(session: scoped_session[Session],
 @pytest.mark.parametrize(
     "query",
     [
-        queries.health_tally(),
+        queries.HEALTH_TALLY,
         queries.pipeline_health(where=queries.FLEET),
         sa.select(sa.func.count())
         .select_from(sa.table("pipelines").alias("p"))

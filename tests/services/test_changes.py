@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from chm_web.extensions import db
 from chm_web.models import Client, Pipeline, RunStatus
 from chm_web.services.changes import Change, ChangeKind, list_changes, look_at_fleet, tally_changes
-from chm_web.services.health import Health, tally_health_by_client
+from chm_web.services.health import Health, tally_fleet_health
 from chm_web.services.runs import record_runs
 from tests.factories import NOW, make_client, make_pipeline, make_record
 from tests.reporting import scene
@@ -176,10 +176,10 @@ def test_counts_are_those_of_the_dashboards_and_of_the_list(hours: float) -> Non
 
 
 @pytest.mark.usefixtures("app")
-def test_look_at_the_fleet_counts_as_the_tally_by_client_does() -> None:
+def test_look_at_the_fleet_counts_as_the_tally_does() -> None:
     scene.build()
 
     fleet = look_at_fleet(now=NOW)
 
-    assert fleet.by_client == tally_health_by_client(now=NOW)
+    assert fleet.tally == tally_fleet_health(now=NOW)
     assert len(fleet.in_trouble) == fleet.tally.counts[Health.FAILING] + fleet.tally.counts[Health.LATE]

@@ -14,6 +14,7 @@ from flask import Flask
 from sqlalchemy.orm import Session, scoped_session
 
 from chm_web.models import Client, Pipeline, RunStatus
+from chm_web.services.changes import look_at_fleet
 from chm_web.services.exceptions import NotFound
 from chm_web.services.health import (
     Health,
@@ -25,7 +26,6 @@ from chm_web.services.health import (
     list_health_of,
     run_strips,
     tally_fleet_health,
-    tally_health_by_client,
 )
 from chm_web.services.runs import count_client_runs_by_status
 from tests.factories import NOW, make_client, make_pipeline, make_run
@@ -195,7 +195,7 @@ def test_list_and_tally_say_the_same_as_the_pipeline_alone(app: Flask, name: str
     tally = tally_fleet_health(now=NOW)
     assert (tally.counts, tally.total) == (expected, 1)
     assert tally.running_now == (alone.running_since is not None)
-    assert tally_health_by_client(now=NOW) == {pipeline.client_id: tally}
+    assert look_at_fleet(now=NOW).by_client == {pipeline.client_id: tally}
 
 
 def test_run_without_times_counts_by_when_it_was_recorded(app: Flask) -> None:
@@ -264,7 +264,7 @@ def test_disabled_pipeline_is_left_out_of_the_fleet_and_shown_alone(app: Flask) 
 
     assert list_fleet_health(now=NOW) == []
     assert tally_fleet_health(now=NOW).total == 0
-    assert tally_health_by_client(now=NOW) == {}
+    assert look_at_fleet(now=NOW).by_client == {}
     assert list_client_health(client_id=client.id, now=NOW) == []
     assert (health_of(disabled).health, health_of(disabled).is_active) == (FAILING, False)
 
@@ -275,7 +275,7 @@ def test_disabled_client_is_left_out_of_the_fleet_and_shown_alone(app: Flask) ->
 
     assert list_fleet_health(now=NOW) == []
     assert tally_fleet_health(now=NOW).total == 0
-    assert tally_health_by_client(now=NOW) == {}
+    assert look_at_fleet(now=NOW).by_client == {}
     assert list_client_health(client_id=client.id, now=NOW) == [health_of(pipeline)]
     assert health_of(pipeline).health is FAILING
 
@@ -369,7 +369,7 @@ def test_tally_counts_every_pipeline_once(fleet: list[str]) -> None:
 
 
 def test_tallies_of_clients_add_up_to_the_fleet(fleet: list[str]) -> None:
-    by_client = tally_health_by_client(now=NOW)
+    by_client = look_at_fleet(now=NOW).by_client
     whole = tally_fleet_health(now=NOW)
 
     assert len(by_client) == 2
@@ -379,7 +379,7 @@ def test_tallies_of_clients_add_up_to_the_fleet(fleet: list[str]) -> None:
 
 
 def test_tally_of_a_client_agrees_with_its_list(fleet: list[str]) -> None:
-    for client_id, tally in tally_health_by_client(now=NOW).items():
+    for client_id, tally in look_at_fleet(now=NOW).by_client.items():
         listed = list_client_health(client_id=client_id, now=NOW)
         assert tally.counts == {each: sum(item.health is each for item in listed) for each in Health}
         assert tally.running_now == sum(item.running_since is not None for item in listed)
@@ -479,7 +479,7 @@ def test_counts_by_status_need_a_client(app: Flask) -> None:
 def test_no_row_is_written_by_reading(session: scoped_session[Session]) -> None:
     make_pipeline_with([ran(FAILED, 5)])
     list_fleet_health(now=NOW)
-    tally_health_by_client(now=NOW)
+    look_at_fleet(now=NOW)
 
     assert not session.dirty
     assert not session.new

@@ -59,6 +59,17 @@ def test_blip_is_told_as_such(client: FlaskClient) -> None:
     assert "failed 1 time" in page
 
 
+def test_newly_late_pipeline_says_for_how_long(client: FlaskClient) -> None:
+    pipeline = make_pipeline(name="gone_quiet", expected_every_minutes=60)
+    make_run(pipeline, started_at=ago(hours=4), finished_at=ago(hours=3, minutes=20))
+
+    page = client.get("/overview/changes", headers=PARTIAL).text
+
+    # Late 75 minutes after the success.
+    assert 'id="gone_silent"' in page
+    assert "2 h 5 min</time>" in page
+
+
 def test_longer_ago_compares_with_longer_ago(client: FlaskClient) -> None:
     make_broken_since(50, name="since_two_days")
 
