@@ -16,6 +16,7 @@ from benchmarks.http_load import THREADS, WORKERS, Request, Targets, ask, lines_
 from benchmarks.report import Line, Report, at_most
 from chm_web.access.permissions import Role
 from chm_web.access.users import UserFile
+from chm_web.web.shared_looks import FRESH_HEADER
 
 _USER = "bench"
 _PASSWORD = "a password of no value"  # noqa: S105 - guards made-up data on the loopback interface
@@ -24,16 +25,21 @@ _SAMPLES = 8
 
 _PAGE = Targets(None, 60, 250)
 _OVERVIEW = Targets(None, 150, 500)
+_NONE = Targets(None, None, None)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One page. ``make`` gives the path of the next one to ask for; ``limit_kb`` holds for lists of fifty rows."""
+    """One page. ``make`` gives the path of the next one to ask for; ``limit_kb`` holds for lists of fifty rows.
+
+    ``is_anew``: no look at the fleet is shared.
+    """
 
     name: str
     make: Callable[[], str]
     targets: Targets = _PAGE
     limit_kb: float | None = _HTML_WEIGHT_KB
+    is_anew: bool = False
 
 
 def run(bench: Bench) -> Report:
@@ -48,7 +54,7 @@ def run(bench: Bench) -> Report:
         for case in cases:
             for concurrency in (1, 8):
                 for size in (2 * concurrency, count):  # the first warms up
-                    asked = [Request("GET", case.make(), None, {"Cookie": cookie}) for _ in range(size)]
+                    asked = [Request("GET", case.make(), None, _headers(cookie, case)) for _ in range(size)]
                     times = ask(port, asked, concurrency=concurrency)
                 lines += lines_of(case.name, case.targets, concurrency, times)
                 bench.say(f"{case.name}, {concurrency} at a time: {said(times)}")
@@ -60,8 +66,9 @@ def run(bench: Bench) -> Report:
         cookie = _sign_in(port)
         lines += [_counted(port, cookie, case) for case in cases]
     method = (
-        f"gunicorn with {WORKERS} workers of {THREADS} threads, {count} requests a page by keep-alive connections from "
-        "one process on the same cores, another client, pipeline or run each time; p50 / p95 in ms, the body read. "
+        f"gunicorn with {WORKERS} workers of {THREADS} threads, {count} requests a page from one process on the same "
+        "cores, each by a connection of its own, another client, pipeline or run each time; p50 / p95 in ms, the body "
+        "read. The overview and the clients share their looks at the fleet as they do by default, unless it says anew. "
         f"Weight and queries: the most of {_SAMPLES} requests."
     )
     return Report(title="Pages", method=method, lines=lines)
@@ -73,6 +80,10 @@ def _with_user(stack: ExitStack, bench: Bench) -> Bench:
     UserFile(path).add(name=_USER, role=Role.OPERATOR, password=_PASSWORD)
     stack.callback(path.unlink)
     return replace(bench, environ=bench.environ | {"CHM_USERS_FILE": str(path)})
+
+
+def _headers(cookie: str, case: Case) -> dict[str, str]:
+    return {"Cookie": cookie, **({FRESH_HEADER: "1"} if case.is_anew else {})}
 
 
 def _sign_in(port: int) -> str:
@@ -108,21 +119,24 @@ def _cases(bench: Bench) -> list[Case]:
 
     return [
         Case("Overview", always("/"), _OVERVIEW, None),
+        Case("Overview, anew", always("/"), Targets(None, 150, None), None, is_anew=True),
         Case("Overview, what changed since yesterday", always("/overview/changes"), _OVERVIEW, None),
+        Case("Overview, what changed since yesterday, anew", always("/overview/changes"), _NONE, None, is_anew=True),
         Case("Clients", always("/clients"), _OVERVIEW),
+        Case("Clients, anew", always("/clients"), _NONE, is_anew=True),
         Case("Client", each("/clients/{}", clients), _PAGE, None),
         Case("Client of 500 pipelines", always(f"/clients/{largest}"), _OVERVIEW, None),
         Case("Client's report", each("/clients/{}/report", clients), _OVERVIEW, None),
         Case("Pipelines", always("/pipelines")),
         Case("Pipelines that fail", always("/pipelines?health=failing"), _OVERVIEW),
-        Case("Pipelines by last finished", always("/pipelines?order=-last_finished"), _OVERVIEW),
+        Case("Pipelines by last finished", always("/pipelines?order=-finished"), _OVERVIEW),
         Case("Pipelines by a part of a name", always("/pipelines?q=orders")),
         Case("Pipeline", each("/pipelines/{}", pipelines), _PAGE, None),
         Case("Runs", always("/runs")),
         Case("Runs that failed", always("/runs?status=failed")),
         Case("Runs of a client", each("/runs?client_id={}", clients)),
         Case("Run", each("/runs/{}", runs), _PAGE, None),
-        Case("Insights", always("/insights"), Targets(None, None, None), None),
+        Case("Insights", always("/insights"), _NONE, None),
         Case("Alert rules", always("/alert-rules")),
         Case("Ingestion", always("/ingestion"), _PAGE, None),
         Case("Search", always("/search?q=orders"), _PAGE, None),
@@ -133,7 +147,7 @@ def _weighed(port: int, cookie: str, case: Case) -> list[Line]:
     """Weigh the page's HTML as a proxy would pack it."""
     weights = []
     for _ in range(_SAMPLES):
-        body = requests.get(f"http://127.0.0.1:{port}{case.make()}", headers={"Cookie": cookie}, timeout=30).content
+        body = requests.get(f"http://127.0.0.1:{port}{case.make()}", headers=_headers(cookie, case), timeout=30).content
         weights.append(len(gzip.compress(body, compresslevel=6)) / 1000)
     heaviest = max(weights)
     if case.limit_kb is None:
@@ -144,7 +158,7 @@ def _weighed(port: int, cookie: str, case: Case) -> list[Line]:
 def _counted(port: int, cookie: str, case: Case) -> Line:
     most, longest = 0, 0.0
     for _ in range(_SAMPLES):
-        answer = requests.get(f"http://127.0.0.1:{port}{case.make()}", headers={"Cookie": cookie}, timeout=30)
+        answer = requests.get(f"http://127.0.0.1:{port}{case.make()}", headers=_headers(cookie, case), timeout=30)
         found = re.search(r'db;dur=([\d.]+);desc="(\d+) queries"', answer.headers.get("Server-Timing", ""))
         if found is None:
             raise BenchError(f"{case.name} does not tell its queries.")

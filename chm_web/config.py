@@ -59,6 +59,7 @@ class Config:
     tokens_file: Path = ROOT / ".chm" / "tokens.json"
     behind_tls: bool = False
     trusted_proxies: tuple[Network, ...] = ()
+    shared_look_seconds: float = 3.0
     session_idle_minutes: int = 8 * 60
     session_hours: int = 24
     api_rate_limit_per_minute: int = 1200
@@ -99,6 +100,7 @@ class Config:
             tokens_file=read.path("CHM_TOKENS_FILE") or cls.tokens_file,
             behind_tls=read.flag("CHM_BEHIND_TLS"),
             trusted_proxies=trusted_proxies,
+            shared_look_seconds=read.number("CHM_SHARED_LOOK_SECONDS", float, 3.0, or_zero=True),
             session_idle_minutes=read.number("CHM_SESSION_IDLE_MINUTES", int, 8 * 60),
             session_hours=read.number("CHM_SESSION_HOURS", int, 24),
             api_rate_limit_per_minute=read.number("CHM_API_RATE_LIMIT_PER_MINUTE", int, 1200, or_zero=True),

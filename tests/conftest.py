@@ -92,6 +92,7 @@ def config(database_url: str, servers: tuple[str, str], tokens_file: Path) -> Co
         users_file=tokens_file.with_name("users.json"),
         tokens_file=tokens_file,
         api_rate_limit_per_minute=0,
+        shared_look_seconds=0,
     )
 
 

@@ -31,6 +31,7 @@ from chm_web.web import (
     pipelines,
     probes,
     runs,
+    shared_looks,
     static_files,
     timing,
 )
@@ -69,6 +70,7 @@ def init_app(app: Flask) -> None:
     app.jinja_env.globals["parameters"] = asked.parameters
     app.context_processor(_who)
     pings.init_app(app)
+    shared_looks.init_app(app)
     declare(app, "static", Permission.PUBLIC)
     for blueprint in dict.fromkeys(module.blueprint for module in _MODULES):
         app.register_blueprint(blueprint)

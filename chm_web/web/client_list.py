@@ -18,6 +18,7 @@ from chm_web.services.exceptions import Unavailable
 from chm_web.services.health import Health
 from chm_web.web import asked, exports
 from chm_web.web.clients import blueprint
+from chm_web.web.shared_looks import shared_look
 
 ROWS_A_PAGE = 50
 DEFAULT_ORDER = "-failing"
@@ -42,13 +43,10 @@ _CSV_HEAD = (
 def index() -> str:
     """List clients, those in most trouble first. For everyone who is signed in."""
     order, descending = asked.order(ClientOrder, DEFAULT_ORDER)
-    page = client_table.list_client_rows(
-        **_filters(),
-        order=order,
-        descending=descending,
-        now=datetime.now(UTC),
-        limit=ROWS_A_PAGE,
-        cursor=request.args.get("cursor"),
+    wanted = {**_filters(), "order": order, "descending": descending, "cursor": request.args.get("cursor")}
+    page = shared_look(
+        ("clients", *wanted.items()),
+        lambda: client_table.list_client_rows(**wanted, now=datetime.now(UTC), limit=ROWS_A_PAGE),
     )
     return render_template(
         "clients/index.html",

@@ -9,14 +9,16 @@ from typing import Any
 from flask import abort, render_template, request
 
 from chm_web.access.permissions import Permission
-from chm_web.ingestion.progress import JobState, SyncScope
+from chm_web.ingestion.progress import SyncScope
 from chm_web.services import changes, health, outcomes
 from chm_web.services.changes import ChangeKind
 from chm_web.services.health import Health, PipelineHealth
 from chm_web.web import asked
+from chm_web.web.banner import problems_now
 from chm_web.web.blueprints import PageBlueprint
 from chm_web.web.charts import stacked_runs
-from chm_web.web.panel import IngestPanel, panel_for_scope
+from chm_web.web.panel import panel_for_scope
+from chm_web.web.shared_looks import shared_look
 
 blueprint = PageBlueprint("overview", __name__)
 
@@ -31,15 +33,14 @@ STATE = ("changed", "changed_since", "by", "window", "all")
 @blueprint.get("/", allow=Permission.READ)
 def index() -> str:
     """Show what is failing and late right now, worst first. For everyone who is signed in."""
-    panel = panel_for_scope(SyncScope())
-    values = {**_health(panel), **_asked_changes(datetime.now(UTC)).values}
-    return render_template("overview/index.html", panel=panel, state=_state(), **values)
+    values = {**_health(), **_asked_changes(datetime.now(UTC)).values}
+    return render_template("overview/index.html", panel=panel_for_scope(SyncScope()), state=_state(), **values)
 
 
 @blueprint.get("/overview/health", allow=Permission.READ)
 def fragment() -> str:
     """Show the first page's figures and lists alone, for its own refresh. For everyone who is signed in."""
-    return render_template("overview/_health.html", **_health(panel_for_scope(SyncScope())))
+    return render_template("overview/_health.html", **_health())
 
 
 @blueprint.get("/overview/changes", allow=Permission.READ)
@@ -48,15 +49,9 @@ def changed() -> str:
 
     The first page asks for it once it is shown: it takes another look at the whole fleet.
     """
-    now = datetime.now(UTC)
-    wanted = _asked_changes(now)
-    limit = FILTER_LIMIT if wanted.all else CHANGES_LIMIT
-    found = changes.list_changes(since=wanted.since, now=now, limit=limit)
-    failures = outcomes.failures_by_group(since=wanted.window.since, until=now, by=wanted.by)
-    chart = stacked_runs(failures, until=now, status="failed")
-    return render_template(
-        "overview/changes.html", now=now, kinds=ChangeKind, found=found, chart=chart, state=_state(), **wanted.values
-    )
+    asked_for = tuple(sorted(_state().items()))
+    look = shared_look(("changes", asked_for), lambda: _look_at_changes(_asked_changes(datetime.now(UTC))))
+    return render_template("overview/changes.html", kinds=ChangeKind, state=_state(), **look)
 
 
 @dataclass(frozen=True)
@@ -101,14 +96,27 @@ def _chart_window(now: datetime) -> asked.Window:
     return asked.Window(key, now - asked.WINDOWS[key], now)
 
 
+def _look_at_changes(wanted: _Asked) -> dict[str, Any]:
+    now = wanted.window.until
+    limit = FILTER_LIMIT if wanted.all else CHANGES_LIMIT
+    found = changes.list_changes(since=wanted.since, now=now, limit=limit)
+    failures = outcomes.failures_by_group(since=wanted.window.since, until=now, by=wanted.by)
+    return {"now": now, "found": found, "chart": stacked_runs(failures, until=now, status="failed"), **wanted.values}
+
+
 def _state() -> dict[str, str]:
     return {name: request.args[name] for name in STATE if request.args.get(name)}
 
 
-def _health(panel: IngestPanel) -> dict[str, Any]:
+def _health() -> dict[str, Any]:
+    chosen = asked.one_of("health", Health)
+    look = shared_look(("overview", chosen), lambda: _look(chosen))
+    return {"chosen": chosen, "problems": len(problems_now()), **look}
+
+
+def _look(chosen: Health | None) -> dict[str, Any]:
     now = datetime.now(UTC)
     fleet = changes.look_at_fleet(now=now)
-    chosen = asked.one_of("health", Health)
     if chosen:
         lists = {"chosen_list": _list_chosen(chosen, fleet, now)}
     else:
@@ -120,8 +128,6 @@ def _health(panel: IngestPanel) -> dict[str, Any]:
         "tally": fleet.tally,
         "client_count": len(fleet.by_client),
         "since_yesterday": _since_yesterday(fleet, now),
-        "problems": _count_ingestion_problems(panel),
-        "chosen": chosen,
         "strips": health.run_strips(pipeline_ids=[pipeline.pipeline_id for pipeline in pipelines]),
         "failing": [],
         "late": [],
@@ -149,11 +155,3 @@ def _list_chosen(chosen: Health, fleet: changes.Fleet, now: datetime) -> list[Pi
 
 def _only(state: Health, pipelines: list[PipelineHealth]) -> list[PipelineHealth]:
     return [pipeline for pipeline in pipelines if pipeline.health is state]
-
-
-def _count_ingestion_problems(panel: IngestPanel) -> int:
-    """Count the sources of the live or last ingestion that failed or had runs rejected; an absent queue is one too."""
-    if panel.problem:
-        return 1
-    job = panel.job or panel.last
-    return sum(source.state is JobState.FAILED or source.counts.rejected > 0 for source in job.sources) if job else 0

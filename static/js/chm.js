@@ -193,6 +193,9 @@
 
   document.addEventListener("htmx:configRequest", function (event) {
     event.detail.headers["X-CSRFToken"] = document.querySelector('meta[name="csrf-token"]').content;
+    // What an ingestion has just brought is wanted now, not with the next look at the fleet.
+    var cause = event.detail.triggeringEvent;
+    if (cause && cause.type === "chm:ingested") event.detail.headers["X-CHM-Fresh"] = "1";
     // A page that is merely open must not keep its session alive.
     if (event.detail.verb === "get" && event.detail.elt.hasAttribute("data-polls")) event.detail.headers["X-CHM-Poll"] = "1";
     if (event.detail.elt.hasAttribute("data-filters")) leaveOutEmpty(event.detail.parameters);

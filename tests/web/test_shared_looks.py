@@ -1,0 +1,101 @@
+"""Looks at the fleet that are shared for some seconds."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from chm_web.models import RunStatus
+from chm_web.web import shared_looks
+from tests.factories import make_client, make_pipeline, make_run
+from tests.web.scenes import ago, make_failing
+
+CountQueries = Callable[[Callable[[], Any]], int]
+
+
+@pytest.fixture
+def sharing(app: Flask) -> Iterator[Flask]:
+    """The app as it runs by default, but with looks that are kept for a minute."""
+    config = app.config["CHM"]
+    app.config["CHM"] = dataclasses.replace(config, shared_look_seconds=60.0)
+    shared_looks.init_app(app)
+    yield app
+    app.config["CHM"] = config
+    shared_looks.init_app(app)
+
+
+@pytest.mark.parametrize("path", ["/", "/overview/health", "/overview/changes", "/clients"])
+def test_second_look_asks_the_database_for_less(
+    sharing: Flask, client: FlaskClient, count_queries: CountQueries, path: str
+) -> None:
+    make_failing()
+    first = count_queries(lambda: client.get(path))
+    second = count_queries(lambda: client.get(path))
+
+    # What is left tells that the inventory has not changed.
+    assert first > second == 1
+
+
+def test_run_shows_with_the_next_look(sharing: Flask, client: FlaskClient) -> None:
+    pipeline = make_pipeline()
+    assert "Nothing is failing" in client.get("/").text
+
+    make_run(pipeline, status=RunStatus.FAILED, started_at=ago(minutes=9), finished_at=ago(minutes=8))
+
+    assert "Nothing is failing" in client.get("/").text
+    fresh = client.get("/overview/health", headers={shared_looks.FRESH_HEADER: "1"}).text
+    assert pipeline.name in fresh
+    assert pipeline.name in client.get("/").text
+
+
+def test_change_of_the_inventory_shows_at_once(sharing: Flask, client: FlaskClient) -> None:
+    client.get("/clients")
+
+    make_client(name="Brand New")
+
+    assert "Brand New" in client.get("/clients").text
+
+
+def test_looks_under_other_filters_are_other_looks(sharing: Flask, client: FlaskClient) -> None:
+    make_client(name="Acme")
+    assert "Acme" in client.get("/clients").text
+
+    assert "Acme" not in client.get("/clients?q=zebra").text
+
+
+def test_those_who_come_while_a_look_is_taken_wait_for_it() -> None:
+    looks = shared_looks.Looks(60)
+    taken = []
+
+    def take() -> int:
+        taken.append(1)
+        time.sleep(0.2)
+        return len(taken)
+
+    with ThreadPoolExecutor(5) as pool:
+        given = list(pool.map(lambda _: looks.look("x", take), range(5)))
+
+    assert given == [1] * 5
+
+
+def test_look_that_failed_is_taken_again(sharing: Flask) -> None:
+    def fail() -> int:
+        raise LookupError
+
+    with sharing.test_request_context():
+        with pytest.raises(LookupError):
+            shared_looks.shared_look(("y",), fail)
+        assert shared_looks.shared_look(("y",), lambda: 2) == 2
+
+
+def test_without_seconds_each_takes_their_own(app: Flask) -> None:
+    with app.test_request_context():
+        assert shared_looks.shared_look(("z",), lambda: 1) == 1
+        assert shared_looks.shared_look(("z",), lambda: 2) == 2
