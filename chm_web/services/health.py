@@ -1,6 +1,6 @@
 """The health of pipelines: what is failing, late, running, healthy, or without data.
 
-The definition stands once, in ``chm_web.queries``; every function here takes one frozen ``now``.
+The definition stands once, in the schema ``reporting``; every function here takes one frozen ``now``.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def create() -> ResponseReturnValue:
 def edit(rule_id: UUID) -> str:
     """Show a rule's form. For operators and admins."""
     rule = alert_rules.get_alert_rule(rule_id=rule_id)
-    return _form({**_values_of(rule), "version": version_of(rule)}, rule=rule)
+    return _form(_values_of(rule), rule=rule)
 
 
 @blueprint.post("/<uuid:rule_id>/edit", allow=Permission.OPERATE)
@@ -136,8 +136,9 @@ def disable(rule_id: UUID) -> ResponseReturnValue:
 @blueprint.post("/<uuid:rule_id>/delete", allow=Permission.OPERATE)
 def delete(rule_id: UUID) -> BaseResponse:
     """Delete a rule for good. For operators and admins."""
+    client_id = asked.uuid("client_id")
     alert_rules.delete_alert_rule(rule_id=rule_id, updated_by=actor().name)
-    return _done("The alert rule is deleted.", asked.uuid("client_id"))
+    return _done("The alert rule is deleted.", client_id)
 
 
 @blueprint.get("/scope", allow=Permission.OPERATE)
@@ -205,11 +206,13 @@ def _values_of(rule: AlertRule) -> dict[str, Any]:
 
 def _form(values: dict[str, Any], issues: forms.Issues | None = None, rule: AlertRule | None = None) -> str:
     """Show the form with ``values``, of a rule that is there or of a new one."""
+    issues = issues or {}
     return render_template(
         "alert_rules/form.html",
         values=values,
-        issues=issues or {},
+        issues=issues,
         rule=rule,
+        version=forms.version_to_show(request.form.get("version"), version_of(rule), issues) if rule else None,
         clients=_options(naming.list_client_names()),
         pipelines=_pipelines(_as_uuid(values.get("client_id"))),
         channels=_CHANNELS,
@@ -264,7 +267,7 @@ def _switch(rule_id: UUID, *, is_enabled: bool) -> ResponseReturnValue:
     )
     if issues:
         rule = alert_rules.get_alert_rule(rule_id=rule_id)
-        return _form({**_values_of(rule), **changes, "version": version_of(rule)}, issues, rule), 422
+        return _form({**_values_of(rule), **changes}, issues, rule), 422
     return redirect(_back(f"The alert rule is {'enabled' if is_enabled else 'disabled'}."), code=303)
 
 

@@ -14,6 +14,8 @@ from uuid import UUID
 
 from flask import abort, request, url_for
 
+from chm_web.web.formats import iso
+
 E = TypeVar("E", bound=enum.StrEnum)
 
 MAX_TEXT = 200
@@ -91,7 +93,7 @@ class Window:
         """Give the parameters that ask for it, to put into a link."""
         if self.key != "custom":
             return {"window": self.key}
-        return {"window": "custom", "since": f"{self.since:%Y-%m-%dT%H:%M}", "until": f"{self.until:%Y-%m-%dT%H:%M}"}
+        return {"window": "custom", "since": iso(self.since), "until": iso(self.until)}
 
 
 def window(*, now: datetime, options: tuple[str, ...] = ("24h", "7d", "30d")) -> Window:
@@ -141,6 +143,7 @@ def same_page(endpoint: str | None = None, /, **changes: Any) -> str:
     A part that refreshes itself at an address of its own names the ``endpoint`` of its page.
     """
     asked = {name: value for name, value in parameters().items() if name != "cursor"}
-    values = {**(request.view_args or {}), **asked, **changes}
+    # What the path names is not for the query to say otherwise.
+    values = {**asked, **changes, **(request.view_args or {})}
     assert request.endpoint is not None  # noqa: S101 - the guard has seen to it
     return url_for(endpoint or request.endpoint, **{name: value for name, value in values.items() if value is not None})

@@ -12,7 +12,7 @@ from chm_web.services.outcomes import HOUR, OverTime
 from chm_web.web.formats import iso, words
 
 
-def stacked_runs(figures: OverTime, *, until: datetime, **filters: object) -> dict[str, Any]:
+def stacked_runs(figures: OverTime, *, since: datetime, until: datetime, **filters: object) -> dict[str, Any]:
     """Make a chart of runs, stacked; a bar leads to the runs of its time that pass these filters."""
     return {
         "kind": "stacked",
@@ -20,15 +20,15 @@ def stacked_runs(figures: OverTime, *, until: datetime, **filters: object) -> di
         "times": "hour" if figures.bucket == HOUR else "day",
         "labels": [iso(start) for start in figures.starts],
         "series": [_series(series.name, series.values) for series in figures.series],
-        "links": run_links(figures, until=until, **filters),
+        "links": run_links(figures, since=since, until=until, **filters),
     }
 
 
-def run_links(figures: OverTime, *, until: datetime, **filters: object) -> list[str]:
-    """Give the address of each bucket's runs that pass these filters."""
+def run_links(figures: OverTime, *, since: datetime, until: datetime, **filters: object) -> list[str]:
+    """Give the address of each bucket's runs of the window that pass these filters."""
     chosen: Mapping[str, Any] = {**filters, "window": "custom"}
     return [
-        url_for("runs.index", **chosen, since=iso(start), until=iso(min(start + figures.bucket, until)))
+        url_for("runs.index", **chosen, since=iso(max(start, since)), until=iso(min(start + figures.bucket, until)))
         for start in figures.starts
     ]
 

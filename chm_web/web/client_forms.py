@@ -85,5 +85,5 @@ def disable(client_id: UUID) -> Response | str:
 
 
 def _edit_form(client: Client, values: dict[str, Any], issues: forms.Issues) -> str:
-    # The version is that of now: who has been told of somebody else's change may save over it.
-    return render_template("clients/edit.html", client=client, version=version_of(client), values=values, issues=issues)
+    version = forms.version_to_show(request.form.get("version"), version_of(client), issues)
+    return render_template("clients/edit.html", client=client, version=version, values=values, issues=issues)

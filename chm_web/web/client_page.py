@@ -62,5 +62,5 @@ def _failures(client_id: UUID, window: asked.Window) -> dict[str, Any]:
         "times": "hour" if figures.bucket == outcomes.HOUR else "day",
         "labels": [iso(start) for start in figures.starts],
         "series": [{"name": series.name, "values": series.values, "status": "failed"} for series in figures.series],
-        "links": run_links(figures, until=window.until, client_id=client_id, status="failed"),
+        "links": run_links(figures, since=window.since, until=window.until, client_id=client_id, status="failed"),
     }

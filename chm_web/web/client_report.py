@@ -41,6 +41,7 @@ def client_report(client_id: UUID) -> dict[str, Any]:
         "key": key,
         "window": window,
         "ends_at": min(window.until, now),
+        "is_open": window.until >= now,
         "period": period_words(window.since, window.until),
         "length": span(window.until - window.since),
         "bars": _bars(report.failures),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from werkzeug.datastructures import MultiDict
 
 from chm_web.services.exceptions import Conflict, Invalid, ServiceError, Stale
 
+# Commas between groups of three alone: elsewhere they are decimal ones, and 1,5 is not 15.
+_WHOLE = re.compile(r"-?(?:[0-9]{1,25}|[0-9]{1,3}(?:,[0-9]{3}){1,8})")
 _STALE = "Somebody else has changed this meanwhile. Look at it as it is now, then save again if you still want to."
 
 # What marshmallow says to programs, said to people.
@@ -58,6 +61,14 @@ def attempt(action: Callable[[], object]) -> Issues:
     return {}
 
 
+def version_to_show(sent: str | None, now: str, issues: Issues) -> str:
+    """Give the version that a refused form carries on: that of now for who has been told of somebody else's change.
+
+    Else it stays the one that was seen when the form was opened, so that the next try is compared with it, too.
+    """
+    return now if sent is None or issues.get("") == _STALE else sent
+
+
 def issues_of(err: ServiceError) -> Issues:
     """Give what a service refused, by field."""
     return {detail.field: detail.issue for detail in err.details} or {"": err.message}
@@ -89,8 +100,7 @@ def _json(field: fields.Field[Any], form: MultiDict[str, str], name: str) -> lis
 
 def _whole(value: str) -> int | str:
     # What is no number goes on as it is: the schema says what is wrong with it.
-    digits = value.removeprefix("-").replace(",", "")
-    return int(value.replace(",", "")) if digits.isascii() and digits.isdigit() and len(digits) < 30 else value
+    return int(value.replace(",", "")) if _WHOLE.fullmatch(value) else value
 
 
 def _number(value: str) -> float | str:

@@ -26,6 +26,8 @@ LIST_LIMIT = 25
 FILTER_LIMIT = 200
 CHANGES_LIMIT = 15
 YESTERDAY = timedelta(hours=24)
+# Of a moment closer to now than this it is not certain which runs had happened (reporting.known_until).
+PAST = timedelta(minutes=5)
 STATE = ("changed", "changed_since", "by", "window", "all")
 """The parameters of the part about changes, which the page hands on to it."""
 
@@ -80,8 +82,8 @@ def _asked_changes(now: datetime) -> _Asked:
     since = asked.moment("changed_since") if changed == "custom" else now - asked.WINDOWS[changed]
     if since is None:
         abort(400, description="changed_since: say since when, such as 2026-11-01 or 2026-11-01T08:00 (UTC).")
-    if since >= now:
-        abort(400, description="changed_since: must be in the past.")
+    if since > now - PAST:
+        abort(400, description="changed_since: must be at least five minutes ago.")
     return _Asked(
         changed=changed,
         since=since,
@@ -101,7 +103,12 @@ def _look_at_changes(wanted: _Asked) -> dict[str, Any]:
     limit = FILTER_LIMIT if wanted.all else CHANGES_LIMIT
     found = changes.list_changes(since=wanted.since, now=now, limit=limit)
     failures = outcomes.failures_by_group(since=wanted.window.since, until=now, by=wanted.by)
-    return {"now": now, "found": found, "chart": stacked_runs(failures, until=now, status="failed"), **wanted.values}
+    return {
+        "now": now,
+        "found": found,
+        "chart": stacked_runs(failures, since=wanted.window.since, until=now, status="failed"),
+        **wanted.values,
+    }
 
 
 def _state() -> dict[str, str]:

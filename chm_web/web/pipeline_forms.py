@@ -25,8 +25,14 @@ _SCHEMA = PipelineSchema(exclude=("is_active",))
 
 @blueprint.get("/new", allow=Permission.OPERATE)
 def new() -> str:
-    """Show the form of a new pipeline, of the client that ``client_id`` names. For operators and admins."""
-    return _new_form({"client_id": asked.uuid("client_id"), "environment": Environment.PROD}, {})
+    """Show the form of a new pipeline, filled in with what the address says of it. For operators and admins."""
+    said = {
+        "client_id": asked.uuid("client_id"),
+        "name": asked.text("name"),
+        "external_id": request.args.get("external_id"),
+        "platform": asked.one_of("platform", Platform),
+    }
+    return _new_form({**said, "environment": Environment.PROD}, {})
 
 
 @blueprint.post("/new", allow=Permission.OPERATE)
@@ -107,12 +113,11 @@ def _new_form(values: dict[str, Any], issues: forms.Issues) -> str:
 
 
 def _edit_form(pipeline: Pipeline, values: dict[str, Any], issues: forms.Issues) -> str:
-    # The version is that of now: who has been told of somebody else's change may save over it.
     return render_template(
         "pipelines/edit.html",
         pipeline=pipeline,
         client=clients.get_client(client_id=pipeline.client_id),
-        version=version_of(pipeline),
+        version=forms.version_to_show(request.form.get("version"), version_of(pipeline), issues),
         values=values,
         issues=issues,
         **_choices(),

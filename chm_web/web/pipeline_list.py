@@ -26,6 +26,7 @@ from chm_web.web.pipelines import blueprint
 ROWS_A_PAGE = 50
 CLIENTS_TO_CHOOSE = 1000
 DEFAULT_ORDER = "client"
+_FILTERS = {"q", "client_id", "platform", "pipeline_type", "environment", "health", "active"}
 # What is enabled is what the overview counts: a pipeline of a disabled client is not.
 ACTIVE = {"yes": True, "no": False, "all": None}
 
@@ -69,7 +70,7 @@ def index() -> str:
         page=page,
         now=page.now,
         filters=_filters(),
-        is_filtered=bool(asked.parameters().keys() - {"order", "cursor"}),
+        is_filtered=bool(asked.parameters().keys() & _FILTERS),
         order=f"{'-' if descending else ''}{order}",
         clients=[(client.id, client.name) for client in clients.list_clients(limit=CLIENTS_TO_CHOOSE).items],
         platforms=Platform,

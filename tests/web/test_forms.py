@@ -42,7 +42,7 @@ def test_empty_field_that_is_required_is_told_beside_it() -> None:
     assert list(read(name=" ")[1]) == ["name"]
 
 
-@pytest.mark.parametrize("value", ["x", "1.5", "-1", "0", "9" * 40, "١٢"])
+@pytest.mark.parametrize("value", ["x", "1.5", "1,5", "2,50", "1,0000", ",100", "-1", "0", "9" * 40, "١٢"])
 def test_what_is_no_such_number_is_told_beside_it(value: str) -> None:
     assert list(read(expected_every_minutes=value)[1]) == ["expected_every_minutes"]
 
@@ -89,3 +89,18 @@ def test_what_is_no_fault_of_the_form_is_raised() -> None:
 
     with pytest.raises(NotFound):
         forms.attempt(refuse)
+
+
+def test_refused_form_keeps_the_version_that_was_seen() -> None:
+    assert forms.version_to_show("seen", "now", {"name": "Is taken."}) == "seen"
+
+
+def test_form_refused_for_somebody_elses_change_goes_on_from_there() -> None:
+    def refuse() -> None:
+        raise Stale("Changed.")
+
+    assert forms.version_to_show("seen", "now", forms.attempt(refuse)) == "now"
+
+
+def test_form_that_is_opened_has_the_version_of_now() -> None:
+    assert forms.version_to_show(None, "now", {}) == "now"

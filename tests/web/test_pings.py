@@ -165,9 +165,10 @@ def test_bytes_that_are_no_text_are_no_obstacle(anyone: FlaskClient, pipeline: P
     assert "bad" in (runs_of(pipeline)[0].error_message or "")
 
 
-@pytest.mark.parametrize("change", ["x", "", "é"])
-def test_key_that_is_not_ours_opens_nothing(anyone: FlaskClient, address: str, change: str) -> None:
-    answer = anyone.get(address[:-1] + change)
+@pytest.mark.parametrize("key", ["x", "{key}x", "{cut}", "x.{key}", "é"])
+def test_key_that_is_not_ours_opens_nothing(anyone: FlaskClient, address: str, key: str) -> None:
+    ours = address.removeprefix("/ping/")
+    answer = anyone.get(f"/ping/{key.format(key=ours, cut=ours[:-4])}")
 
     assert answer.status_code == 404
     assert answer.mimetype == "text/plain"

@@ -166,7 +166,7 @@ def test_nothing_found_leads_back_to_everything(client: FlaskClient) -> None:
 def test_empty_inventory_says_what_to_do(client: FlaskClient) -> None:
     page = client.get("/pipelines").text
 
-    assert "There are no pipelines yet" in page
+    assert "There are no pipelines in use" in page
     assert 'href="/pipelines/new"' in page
 
 
