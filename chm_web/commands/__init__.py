@@ -13,6 +13,7 @@ from chm_web import create_app
 from chm_web.commands.bench import bench
 from chm_web.commands.contract import api_contract
 from chm_web.commands.demo import demo
+from chm_web.commands.doctor import doctor
 from chm_web.commands.ingest import ingest
 from chm_web.commands.prune import prune
 from chm_web.commands.reader import grant_reader
@@ -51,7 +52,7 @@ cli = _Cli(
     add_version_option=False,
 )
 db.add_command(grant_reader)
-for _command in (api_contract, bench, db, demo, ingest, prune, schedule, tokens, users, worker):
+for _command in (api_contract, bench, db, demo, doctor, ingest, prune, schedule, tokens, users, worker):
     cli.add_command(_command)
 click.version_option(version("chm"), prog_name="CHM")(cli)
 
