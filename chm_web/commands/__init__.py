@@ -15,6 +15,7 @@ from chm_web.commands.contract import api_contract
 from chm_web.commands.demo import demo
 from chm_web.commands.doctor import doctor
 from chm_web.commands.ingest import ingest
+from chm_web.commands.inventory import export_inventory, import_inventory
 from chm_web.commands.prune import prune
 from chm_web.commands.reader import grant_reader
 from chm_web.commands.schedule import schedule
@@ -52,7 +53,21 @@ cli = _Cli(
     add_version_option=False,
 )
 db.add_command(grant_reader)
-for _command in (api_contract, bench, db, demo, doctor, ingest, prune, schedule, tokens, users, worker):
+for _command in (
+    api_contract,
+    bench,
+    db,
+    demo,
+    doctor,
+    export_inventory,
+    import_inventory,
+    ingest,
+    prune,
+    schedule,
+    tokens,
+    users,
+    worker,
+):
     cli.add_command(_command)
 click.version_option(version("chm"), prog_name="CHM")(cli)
 
