@@ -10,6 +10,7 @@ from flask.cli import AppGroup, FlaskGroup, NoAppException
 from flask_migrate.cli import db  # type: ignore[import-not-found]  # the stubs leave it out
 
 from chm_web import create_app
+from chm_web.commands.backup import backup, restore
 from chm_web.commands.bench import bench
 from chm_web.commands.contract import api_contract
 from chm_web.commands.demo import demo
@@ -55,6 +56,7 @@ cli = _Cli(
 db.add_command(grant_reader)
 for _command in (
     api_contract,
+    backup,
     bench,
     db,
     demo,
@@ -63,6 +65,7 @@ for _command in (
     import_inventory,
     ingest,
     prune,
+    restore,
     schedule,
     tokens,
     users,
