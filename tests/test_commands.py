@@ -23,7 +23,20 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_the_commands_and_needs_no_configuration() -> None:
     result = run("-m", "chm_web.commands", "--help")
     assert (result.returncode, result.stderr) == (0, "")
-    for command in ("bench", "db", "demo", "ingest", "schedule", "tokens", "users", "worker"):
+    for command in (
+        "bench",
+        "db",
+        "demo",
+        "doctor",
+        "export",
+        "import",
+        "ingest",
+        "prune",
+        "schedule",
+        "tokens",
+        "users",
+        "worker",
+    ):
         assert f"\n  {command} " in result.stdout
 
 

@@ -10,10 +10,14 @@ from flask.cli import AppGroup, FlaskGroup, NoAppException
 from flask_migrate.cli import db  # type: ignore[import-not-found]  # the stubs leave it out
 
 from chm_web import create_app
+from chm_web.commands.backup import backup, restore
 from chm_web.commands.bench import bench
 from chm_web.commands.contract import api_contract
 from chm_web.commands.demo import demo
+from chm_web.commands.doctor import doctor
 from chm_web.commands.ingest import ingest
+from chm_web.commands.inventory import export_inventory, import_inventory
+from chm_web.commands.prune import prune
 from chm_web.commands.reader import grant_reader
 from chm_web.commands.schedule import schedule
 from chm_web.commands.tokens import tokens
@@ -50,7 +54,23 @@ cli = _Cli(
     add_version_option=False,
 )
 db.add_command(grant_reader)
-for _command in (api_contract, bench, db, demo, ingest, schedule, tokens, users, worker):
+for _command in (
+    api_contract,
+    backup,
+    bench,
+    db,
+    demo,
+    doctor,
+    export_inventory,
+    import_inventory,
+    ingest,
+    prune,
+    restore,
+    schedule,
+    tokens,
+    users,
+    worker,
+):
     cli.add_command(_command)
 click.version_option(version("chm"), prog_name="CHM")(cli)
 

@@ -149,6 +149,21 @@ def list_alert_rules(
     return keyset_page(query, keys=(AlertRule.id,), types=(UUID,), limit=limit, cursor=cursor, kind="alert_rules")
 
 
+def value_issues(
+    *, rule_type: RuleType, channel: Channel, destination: str, threshold: int | None, window_minutes: int | None
+) -> list[FieldIssue]:
+    """Give what is wrong with a rule whatever its scope; nothing when all is well."""
+    issues = []
+    if rule_type is RuleType.FAILURES_IN_WINDOW:
+        for name, value in (("threshold", threshold), ("window_minutes", window_minutes)):
+            if value is None:
+                issues.append(FieldIssue(name, "Required for failures_in_window."))
+    pattern, expected = _DESTINATIONS[channel]
+    if not pattern.fullmatch(destination):
+        issues.append(FieldIssue("destination", expected))
+    return issues
+
+
 def _no_such_rule(rule_id: UUID) -> NotFound:
     return NotFound(f"There is no alert rule {rule_id}.")
 
@@ -158,13 +173,13 @@ def _check(rule: AlertRule) -> None:
     issues: list[FieldIssue] = []
     if rule.client_id is None and rule.pipeline_id is None:
         issues.append(FieldIssue("client_id", "A rule needs a client or a pipeline."))
-    if rule.rule_type is RuleType.FAILURES_IN_WINDOW:
-        for name in ("threshold", "window_minutes"):
-            if getattr(rule, name) is None:
-                issues.append(FieldIssue(name, "Required for failures_in_window."))
-    pattern, expected = _DESTINATIONS[rule.channel]
-    if not pattern.fullmatch(rule.destination):
-        issues.append(FieldIssue("destination", expected))
+    issues += value_issues(
+        rule_type=rule.rule_type,
+        channel=rule.channel,
+        destination=rule.destination,
+        threshold=rule.threshold,
+        window_minutes=rule.window_minutes,
+    )
     issues += _scope_issues(rule)
     if issues:
         db.session.rollback()

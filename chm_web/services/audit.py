@@ -8,6 +8,7 @@ from typing import Any
 
 from chm_web.models import AlertRule, Client, Pipeline, Run
 from chm_web.services.redaction import redact_address, redact_value
+from chm_web.services.transactions import after_commit
 
 log = logging.getLogger("chm.audit")
 
@@ -23,18 +24,14 @@ def log_change(action: str, thing: Client | Pipeline | AlertRule | Run, changes:
     """Note that ``by`` did ``action`` (create, update, delete) to a row; nothing when nothing changed."""
     if not changes:
         return
-    log.info(
-        "%s %s",
-        action,
-        thing.__tablename__,
-        extra={
-            "action": action,
-            "table": thing.__tablename__,
-            "row": str(thing.id),
-            "by": by,
-            "changes": {name: [_told(name, value) for value in pair] for name, pair in changes.items()},
-        },
-    )
+    told = {
+        "action": action,
+        "table": thing.__tablename__,
+        "row": str(thing.id),
+        "by": by,
+        "changes": {name: [_told(name, value) for value in pair] for name, pair in changes.items()},
+    }
+    after_commit(lambda: log.info("%s %s", action, thing.__tablename__, extra=told))
 
 
 def log_report(what: str, counts: Mapping[str, int], by: str | None) -> None:

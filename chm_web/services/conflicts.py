@@ -6,6 +6,7 @@ from sqlalchemy.exc import IntegrityError
 
 from chm_web.extensions import db
 from chm_web.services.exceptions import Conflict, FieldIssue, Invalid, ServiceError
+from chm_web.services.transactions import is_joined
 
 _SAME_RULE = "An enabled rule with the same scope, type, channel and destination exists already."
 
@@ -55,12 +56,15 @@ def _translate(err: IntegrityError) -> ServiceError:
 
 
 def commit_explained() -> None:
-    """Commit, or raise the domain error for what the database refuses.
+    """Commit, or raise the domain error for what the database refuses. Within ``one_transaction`` that commits.
 
     Raises:
         Conflict, Invalid: for a value that is taken, and for one that breaks a rule.
     """
     try:
-        db.session.commit()
+        if is_joined():
+            db.session.flush()
+        else:
+            db.session.commit()
     except IntegrityError as err:
         raise _translate(err) from err

@@ -10,6 +10,7 @@ from sqlalchemy.exc import InvalidRequestError
 
 from chm_web.extensions import db
 from chm_web.models import AlertRule, Client, Pipeline, Run
+from chm_web.queries import inventory as queries
 from chm_web.services.audit import Changes
 from chm_web.services.exceptions import NotFound, Stale
 
@@ -19,6 +20,11 @@ Versioned = Client | Pipeline | Run | AlertRule
 def version_of(thing: Versioned) -> str:
     """Give the version of a row as a short opaque text: another one after every change."""
     return hashlib.sha256(f"{thing.id}{thing.updated_at}".encode()).hexdigest()[:32]
+
+
+def inventory_version() -> tuple[str, ...]:
+    """Give what differs after every change of a client, a pipeline or an alert rule."""
+    return tuple(db.session.execute(queries.VERSION).one())
 
 
 def apply_changes(

@@ -15,7 +15,7 @@ from cachetools import TTLCache, cached
 from flask import Flask, current_app, request
 
 from chm_web.config import Config
-from chm_web.services.inventory import inventory_version
+from chm_web.services.versions import inventory_version
 
 T = TypeVar("T")
 

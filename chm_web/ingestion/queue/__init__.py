@@ -17,7 +17,9 @@ did, for a day.
 
 from chm_web.ingestion.queue.asking import request_sync
 from chm_web.ingestion.queue.connection import init_app
+from chm_web.ingestion.queue.diagnosis import diagnose_redis
 from chm_web.ingestion.queue.failures import RunKey, match_failures
+from chm_web.ingestion.queue.forgetting import forget_reading
 from chm_web.ingestion.queue.looking import WORKER_SILENT_AFTER, check_workers, count_live_workers, ping
 from chm_web.ingestion.queue.schedule import run_schedule
 from chm_web.ingestion.queue.signs import Signs, SourceSigns, read_signs
@@ -34,7 +36,9 @@ __all__ = [
     "UnmappedReport",
     "check_workers",
     "count_live_workers",
+    "diagnose_redis",
     "find_live_job",
+    "forget_reading",
     "get_job",
     "init_app",
     "last_job",

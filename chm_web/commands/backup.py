@@ -1,0 +1,113 @@
+"""``chm backup`` and ``chm restore``: the whole database, by PostgreSQL's own programs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from chm_web.commands.database_programs import BackupError, Database, Program, find_program, run_program
+from chm_web.config import Config
+from chm_web.ingestion.queue import forget_reading
+from chm_web.services.exceptions import ServiceError
+from chm_web.services.schema import check_migrations
+
+P = ParamSpec("P")
+
+# Who owns things and who may read them belongs to a server and not to the data: `chm db grant-reader` gives it anew.
+_WITHOUT_ROLES = ("--no-owner", "--no-privileges")
+
+
+def _explained(command: Callable[P, None]) -> Callable[P, None]:
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except BackupError as err:
+            raise click.ClickException(str(err)) from err
+        except OSError as err:
+            raise click.ClickException(f"{err.filename}: {err.strerror}.") from err
+
+    return wrapped
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@with_appcontext
+@_explained
+def backup(file: Path) -> None:
+    """Write the whole database to FILE, which is replaced when the backup is whole and readable.
+
+    CHM may go on meanwhile. Users and tokens are not in the database: keep their files as well.
+    """
+    database = _database()
+    server, _ = database.look()
+    dump, restorer = find_program("pg_dump", server=server), find_program("pg_restore", server=server)
+    unfinished = file.with_name(f"{file.name}.new")
+    unfinished.unlink(missing_ok=True)
+    # It holds all that CHM knows: it is never readable by others, not even for a moment.
+    os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        database.run(dump, "--format=custom", *_WITHOUT_ROLES, f"--file={unfinished}")
+        _check(restorer, unfinished)
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    click.echo(f"{file}: {file.stat().st_size / 1024**2:,.1f} MiB, by pg_dump {dump.major}.", err=True)
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--force", is_flag=True, help="Replace what the database holds. Stop the web app and workers first.")
+@with_appcontext
+@_explained
+def restore(file: Path, force: bool) -> None:
+    """Fill the configured database, which must be empty, from the backup FILE; all of it or nothing.
+
+    Sources are then read from their beginning, so that runs since the backup come in again.
+    """
+    database = _database()
+    server, is_empty = database.look()
+    restorer = find_program("pg_restore", server=server)
+    _check(restorer, file)
+    if not is_empty and not force:
+        raise BackupError("The database is not empty. Name an empty one, or replace what this one holds with --force.")
+    cleaning = () if is_empty else ("--clean", "--if-exists")
+    database.run(restorer, "--single-transaction", "--exit-on-error", *_WITHOUT_ROLES, *cleaning, file)
+    database.gather_statistics()
+    click.echo("The database is restored. Dashboards need their role again: chm db grant-reader", err=True)
+    try:
+        forget_reading()
+    except ServiceError as err:
+        click.echo(
+            f"{err.message} Remove its keys chm:watermark:* and chm:position:* before a worker starts.", err=True
+        )
+    try:
+        check_migrations()
+    except ServiceError as err:
+        click.echo(err.message, err=True)
+
+
+def _database() -> Database:
+    config: Config = current_app.config["CHM"]
+    return Database(config.database_url)
+
+
+def _check(restorer: Program, file: Path) -> None:
+    """Check that a file is a whole backup of CHM's, as far as its table of contents tells.
+
+    Raises:
+        BackupError: it is not.
+    """
+    try:
+        contents = run_program(restorer, ["--list", file])
+    except BackupError as err:
+        raise BackupError(f"{file} is not a backup that can be read. {err}") from err
+    if " TABLE DATA public alembic_version " not in contents:
+        raise BackupError(f"{file} is a backup, but not one of a database of CHM's.")
