@@ -16,6 +16,7 @@ from chm_web.commands.demo import demo
 from chm_web.commands.ingest import ingest
 from chm_web.commands.reader import grant_reader
 from chm_web.commands.schedule import schedule
+from chm_web.commands.sources import sources
 from chm_web.commands.tokens import tokens
 from chm_web.commands.users import users
 from chm_web.commands.worker import worker
@@ -50,7 +51,7 @@ cli = _Cli(
     add_version_option=False,
 )
 db.add_command(grant_reader)
-for _command in (api_contract, bench, db, demo, ingest, schedule, tokens, users, worker):
+for _command in (api_contract, bench, db, demo, ingest, schedule, sources, tokens, users, worker):
     cli.add_command(_command)
 click.version_option(version("chm"), prog_name="CHM")(cli)
 

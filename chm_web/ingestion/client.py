@@ -163,7 +163,7 @@ class HttpClient:
             if size > self._max_bytes:
                 raise SourceUnreachable(
                     f"{self._host} sent more than {self._max_bytes:,} bytes in one answer. Ask for smaller pages "
-                    "(CHM_PARTNER_PAGE_SIZE) or raise CHM_HTTP_MAX_RESPONSE_BYTES."
+                    "(page_size, or CHM_PARTNER_PAGE_SIZE) or raise CHM_HTTP_MAX_RESPONSE_BYTES."
                 )
             if time.monotonic() > deadline:
                 raise _Transient(f"{self._host} sent its answer too slowly.")

@@ -16,7 +16,7 @@ did, for a day.
 """
 
 from chm_web.ingestion.queue.asking import request_sync
-from chm_web.ingestion.queue.connection import init_app
+from chm_web.ingestion.queue.connection import init_app, list_sources
 from chm_web.ingestion.queue.failures import RunKey, match_failures
 from chm_web.ingestion.queue.looking import WORKER_SILENT_AFTER, check_workers, count_live_workers, ping
 from chm_web.ingestion.queue.schedule import run_schedule
@@ -40,6 +40,7 @@ __all__ = [
     "last_job",
     "latest_jobs",
     "list_rejected",
+    "list_sources",
     "list_unmapped",
     "match_failures",
     "note_unmapped",

@@ -29,9 +29,9 @@ from chm_web.ingestion.progress import Counts, RejectedRun, SyncScope
 from chm_web.ingestion.queue.connection import KEEP, REDIS_AWAY, rq_queue, state, text
 from chm_web.ingestion.queue.signs import give_sign, note_read
 from chm_web.ingestion.queue.telling import scope_of
-from chm_web.ingestion.sources import SHARDS, Source
+from chm_web.ingestion.sources import Source
+from chm_web.ingestion.targets import targets_of
 from chm_web.services.exceptions import ServiceError, Unavailable
-from chm_web.services.pipelines import IngestTarget, list_ingest_targets
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +50,6 @@ WORKER_TTL_SECONDS = 45
 # A worker gives its job's sign of life every few seconds; after this much silence somebody else takes the job up.
 HORSE_SIGN_SECONDS = 5
 HORSE_SILENT_SECONDS = 20
-
-
-def targets_of(source: Source, scope: SyncScope, shard: int | None = None) -> list[IngestTarget]:
-    targets = list_ingest_targets(platforms=source.platforms, client_id=scope.client_id, pipeline_id=scope.pipeline_id)
-    return [target for target in targets if shard is None or target.pipeline_id.int % SHARDS == shard]
 
 
 class _PartReporter:
