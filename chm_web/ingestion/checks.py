@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chm_web.config import Config
 from chm_web.ingestion.client import HttpClient, ItemNotFound
+from chm_web.ingestion.feeds import open_feed
 from chm_web.ingestion.job import open_client
 from chm_web.ingestion.platforms import partner
 from chm_web.ingestion.progress import SyncScope
@@ -12,6 +13,7 @@ from chm_web.ingestion.targets import targets_of
 
 # Asked for where nothing is registered yet: who says that there is no such thing has let us in.
 _NOBODY = "chm-check"
+_WELL = "It answers and lets us in."
 
 
 def check_source(source: Source, config: Config) -> str:
@@ -24,16 +26,18 @@ def check_source(source: Source, config: Config) -> str:
     """
     targets = targets_of(source, SyncScope())
     with open_client(source, config) as client:
-        found = _try_partner(client, targets[0].external_id if targets else _NOBODY)
+        if source.is_account:
+            next(open_feed(source, client).pages(since=None))
+        else:
+            _try_partner(client, targets[0].external_id if targets else _NOBODY)
     if not targets:
-        return f"{found} No active pipeline with an external id is on {', '.join(source.platforms)} here."
-    return f"{found} It serves {len(targets):,} pipeline{'' if len(targets) == 1 else 's'}."
+        return f"{_WELL} No active pipeline with an external id is on {', '.join(source.platforms)} here."
+    return f"{_WELL} It serves {len(targets):,} pipeline{'' if len(targets) == 1 else 's'}."
 
 
-def _try_partner(client: HttpClient, external_id: str) -> str:
+def _try_partner(client: HttpClient, external_id: str) -> None:
     try:
         next(partner.read_pages(client, external_id, updated_since=None, limit=1))
     except ItemNotFound:
         if external_id != _NOBODY:
             raise
-    return "It answers and lets us in."

@@ -18,12 +18,14 @@ class Kind:
     """What a kind of source takes.
 
     ``credentials``: the sets of settings that let it in, any one of them; the empty set where it may go without.
+    ``is_account``: all runs of an account come in one feed; else each pipeline has its own.
     """
 
     credentials: tuple[frozenset[str], ...]
     platforms: tuple[Platform, ...]
     page_size: int
     max_page_size: int
+    is_account: bool = False
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -33,6 +35,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             platforms=(Platform.VENDOR_API,),
             page_size=500,
             max_page_size=10_000,
+        ),
+        "airflow": Kind(
+            credentials=(frozenset({"username", "password"}), frozenset({"token"})),
+            platforms=(Platform.AIRFLOW,),
+            page_size=100,
+            max_page_size=100,
+            is_account=True,
         ),
     }
 )
@@ -49,6 +58,8 @@ class Source:
     name: str
     base_url: str
     token: str | None = field(default=None, repr=False)
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
     platforms: tuple[Platform, ...]
     page_size: int
     kind: str = "partner"
@@ -65,4 +76,14 @@ class Source:
     @property
     def secrets(self) -> tuple[str | None, ...]:
         """Everything in here that must never be shown, stored or logged."""
-        return (self.token,)
+        return (self.token, self.password)
+
+    @property
+    def is_account(self) -> bool:
+        """Whether all its runs come in one feed."""
+        return KINDS[self.kind].is_account
+
+    @property
+    def shards(self) -> int:
+        """Into how many parts its reading may be split."""
+        return 1 if self.is_account else SHARDS

@@ -30,6 +30,8 @@ class _SourceSchema(Schema):
     kind = fields.String(required=True, validate=validate.OneOf(KINDS, error="must be one of: {choices}"))
     base_url = fields.String(required=True)
     token = fields.String()
+    username = fields.String(validate=validate.Length(min=1, error="must not be empty"))
+    password = fields.String()
     client = fields.String(validate=validate.Length(min=1, error="must not be empty"))
     platforms = fields.List(fields.Enum(Platform, by_value=True), validate=validate.Length(min=1))
     interval = fields.Integer(strict=True, validate=validate.Range(min=1))
@@ -102,7 +104,9 @@ def _read_source(path: Path, name: str, table: dict[str, Any], environ: Mapping[
         raise ConfigError(f"{where}.{_first_issue(err)}") from None
     kind = KINDS[values["kind"]]
     _check_credentials(where, values)
-    values["base_url"] = check_address(f"{where}.base_url", values["base_url"], credentials="token")
+    values["base_url"] = check_address(
+        f"{where}.base_url", values["base_url"], credentials="token, or username and password"
+    )
     if values.setdefault("page_size", kind.page_size) > kind.max_page_size:
         raise ConfigError(f"{where}.page_size: {values['kind']} gives at most {kind.max_page_size} runs a page.")
     secrets = {key: _look_up(f"{where}.{key}", values[key], path, environ) for key in _SECRETS if key in values}

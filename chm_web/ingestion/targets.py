@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chm_web.ingestion.progress import SyncScope
-from chm_web.ingestion.sources import SHARDS, Source
+from chm_web.ingestion.sources import Source
 from chm_web.services.clients import find_client
 from chm_web.services.pipelines import IngestTarget, list_ingest_targets
 
@@ -21,4 +21,4 @@ def targets_of(source: Source, scope: SyncScope, shard: int | None = None) -> li
             return []
         client_id = bound_to
     targets = list_ingest_targets(platforms=source.platforms, client_id=client_id, pipeline_id=scope.pipeline_id)
-    return [target for target in targets if shard is None or target.pipeline_id.int % SHARDS == shard]
+    return [target for target in targets if shard is None or target.pipeline_id.int % source.shards == shard]

@@ -6,7 +6,8 @@ reads again, and the runs themselves are in PostgreSQL.
 
 Keys: ``chm:job:<id>`` what was asked for; ``chm:part:<id>`` a part's progress, ``:rejected`` its rejected runs,
 ``:done`` the pipelines it has done; ``chm:jobs`` job ids by time, ``chm:last`` by scope; ``chm:live`` ids of jobs not
-seen to end; ``chm:watermark:<source>`` and ``chm:position:<source>`` how far feeds have been read; ``chm:lock:<...>``;
+seen to end; ``chm:watermark:<source>`` and ``chm:position:<source>`` how far feeds have been read,
+``chm:known:<source>`` the pipelines that an account's feed was read for; ``chm:lock:<...>``;
 ``chm:signs`` and ``chm:source:<name>`` who is alive and when a source was last read. What belongs to a job ends by
 itself after a week.
 
@@ -22,7 +23,7 @@ from chm_web.ingestion.queue.looking import WORKER_SILENT_AFTER, check_workers, 
 from chm_web.ingestion.queue.schedule import run_schedule
 from chm_web.ingestion.queue.signs import Signs, SourceSigns, read_signs
 from chm_web.ingestion.queue.telling import find_live_job, get_job, last_job, latest_jobs, list_rejected
-from chm_web.ingestion.queue.unmapped import UnmappedName, UnmappedReport, list_unmapped, note_unmapped
+from chm_web.ingestion.queue.unmapped import UnmappedName, list_unmapped, note_unmapped
 from chm_web.ingestion.queue.work import run_worker
 
 __all__ = [
@@ -31,7 +32,6 @@ __all__ = [
     "Signs",
     "SourceSigns",
     "UnmappedName",
-    "UnmappedReport",
     "check_workers",
     "count_live_workers",
     "find_live_job",

@@ -16,7 +16,6 @@ from chm_web.ingestion.queue.connection import KEEP, needs_redis, rq_queue, stat
 from chm_web.ingestion.queue.signs import forget_source, note_asked, note_error
 from chm_web.ingestion.queue.telling import Part, find_live_job, get_job, scope_key, scope_values
 from chm_web.ingestion.queue.work import PART_TIMEOUT, perform_part
-from chm_web.ingestion.sources import SHARDS
 from chm_web.ingestion.targets import targets_of
 from chm_web.services.audit import log_report
 from chm_web.services.clients import get_client
@@ -95,7 +94,7 @@ def _plan(scope: SyncScope) -> list[tuple[str, int, int]]:
             note_error(state().redis, source=source.name, error=err.message)
             problems.append(f"{source.name}: {err.message}")
             continue
-        sizes = Counter(target.pipeline_id.int % SHARDS for target in targets)
+        sizes = Counter(target.pipeline_id.int % source.shards for target in targets)
         parts += [(source.name, shard, size) for shard, size in sorted(sizes.items())]
         if not scope.is_narrowed and not targets:
             forget_source(state().redis, source=source.name)
@@ -143,7 +142,7 @@ def _enqueue(scope: SyncScope, plan: list[tuple[str, int, int]], requested_by: s
             job_timeout=int(PART_TIMEOUT.total_seconds()),
             result_ttl=int(KEEP.total_seconds()),
             failure_ttl=int(KEEP.total_seconds()),
-            description=f"read {part.source}, shard {part.shard + 1} of {SHARDS}",
+            description=f"read {part.source}, shard {part.shard + 1}",
             # A worker that is killed does not take the work with it: the part is done again, from its watermarks.
             # At once, since the scheduler that would wait for a moment may have died with that worker.
             retry=Retry(max=3),
