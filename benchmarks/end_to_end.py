@@ -25,7 +25,7 @@ from chm_web.extensions import db
 from chm_web.ingestion.job import ingest_pipelines, open_client
 from chm_web.ingestion.progress import Counts, IngestionJob, JobState, RejectedRun, SyncScope
 from chm_web.ingestion.queue import count_live_workers, get_job, request_sync
-from chm_web.ingestion.sources import sources_of
+from chm_web.ingestion.sources_config import sources_of
 from chm_web.models import Client, Pipeline, PipelineType, Platform
 from chm_web.services.clients import create_client
 from chm_web.services.pipelines import create_pipeline, list_ingest_targets

@@ -46,6 +46,7 @@ class Config:
     partner_api_base_url: str | None = None
     partner_api_token: str | None = field(default=None, repr=False)
     partner_api_platforms: tuple[str, ...] = ("vendor_api",)
+    sources_file: Path | None = None
     http_connect_timeout_seconds: float = 5.0
     http_timeout_seconds: float = 30.0
     http_max_retries: int = 3
@@ -87,6 +88,7 @@ class Config:
             partner_api_base_url=read.address("CHM_PARTNER_API_BASE_URL", credentials="CHM_PARTNER_API_TOKEN"),
             partner_api_token=read.text("CHM_PARTNER_API_TOKEN"),
             partner_api_platforms=read.list("CHM_PARTNER_API_PLATFORMS", default=("vendor_api",)),
+            sources_file=read.path("CHM_SOURCES_FILE"),
             http_connect_timeout_seconds=read.number("CHM_HTTP_CONNECT_TIMEOUT_SECONDS", float, 5.0),
             http_timeout_seconds=read.number("CHM_HTTP_TIMEOUT_SECONDS", float, 30.0),
             http_max_retries=read.number("CHM_HTTP_MAX_RETRIES", int, 3, or_zero=True),

@@ -94,25 +94,37 @@ class Reader:
         return number
 
     def address(self, name: str, *, credentials: str | None = None) -> str | None:
-        """An address of http or https, without a slash at its end. ``credentials``: the variable where those go."""
+        """An address as ``check_address`` takes it. ``credentials``: the variable where those go."""
         value = self.text(name)
-        if value is None:
-            return None
-        try:
-            parts = urlsplit(value)
-            whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            whole = False
-        if not whole:
-            raise ConfigError(f"{name} must be an address that starts with http:// or https://.")
-        if "@" in parts.netloc:
-            # An address is shown on pages and in logs; a password in it would be too.
-            instead = f" Use {credentials}." if credentials else ""
-            raise ConfigError(f"{name} must not hold a name or password.{instead}")
-        return value.rstrip("/")
+        return None if value is None else check_address(name, value, credentials=credentials)
 
     def none_of(self, prefix: str, *, without: str) -> None:
         """Refuse variables that begin with ``prefix``: they mean nothing where ``without`` is not set."""
         for name, value in self._environ.items():
             if name.startswith(prefix) and value.strip():
                 raise ConfigError(f"{name} is set, but {without} is not. Set that too, or leave both unset.")
+
+
+def check_address(name: str, value: str, *, credentials: str | None = None) -> str:
+    """Give an address of http or https without a slash at its end.
+
+    Args:
+        name: what the complaint calls it.
+        value: the address.
+        credentials: where a name and a password go instead.
+
+    Raises:
+        ConfigError: it is none, or holds a name or password.
+    """
+    try:
+        parts = urlsplit(value)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ConfigError(f"{name} must be an address that starts with http:// or https://.")
+    if "@" in parts.netloc:
+        # An address is shown on pages and in logs; a password in it would be too.
+        instead = f" Use {credentials}." if credentials else ""
+        raise ConfigError(f"{name} must not hold a name or password.{instead}")
+    return value.rstrip("/")

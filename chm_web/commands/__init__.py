@@ -20,6 +20,7 @@ from chm_web.commands.inventory import export_inventory, import_inventory
 from chm_web.commands.prune import prune
 from chm_web.commands.reader import grant_reader
 from chm_web.commands.schedule import schedule
+from chm_web.commands.sources import sources
 from chm_web.commands.tokens import tokens
 from chm_web.commands.users import users
 from chm_web.commands.worker import worker
@@ -67,6 +68,7 @@ for _command in (
     prune,
     restore,
     schedule,
+    sources,
     tokens,
     users,
     worker,

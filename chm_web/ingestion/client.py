@@ -38,7 +38,11 @@ class SourceError(Exception):
 
 
 class SourceRefused(SourceError):
-    """The platform does not let us in: nothing else of this source can be read either."""
+    """The platform does not let us in: nothing else of this source can be read either. ``status``: 401 or 403."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class SourceUnreachable(SourceError):
@@ -118,6 +122,10 @@ class HttpClient:
         """Close the connections."""
         self._session.close()
 
+    def authenticate(self, auth: AuthBase) -> None:
+        """Send these credentials from now on."""
+        self._session.auth = auth
+
     def get(self, path: str, params: Mapping[str, str | int]) -> Answer:
         """GET ``path`` (already percent-encoded, below the base URL) and read the JSON answer.
 
@@ -127,13 +135,21 @@ class HttpClient:
             SourceBusy: 429 (or 503 with Retry-After) that asks for a longer pause.
             SourceUnreachable: no proper answer, after bounded retries.
         """
-        return self._retrying(self._get_once, path, params)
+        return self._retrying(self._send_once, requests.Request("GET", self._base_url + path, params=params))
 
-    def _get_once(self, path: str, params: Mapping[str, str | int]) -> Answer:
+    def post(self, path: str, body: Mapping[str, Any]) -> Answer:
+        """POST ``body`` as JSON and read the JSON answer. Only what may be sent twice: it is tried again as a GET is.
+
+        Raises:
+            SourceError: as of a GET.
+        """
+        return self._retrying(self._send_once, requests.Request("POST", self._base_url + path, json=body))
+
+    def _send_once(self, request: requests.Request) -> Answer:
         try:
-            with self._session.get(
-                self._base_url + path, params=params, timeout=self._timeouts, stream=True, allow_redirects=False
-            ) as response:
+            prepared = self._session.prepare_request(request)
+            settings = self._session.merge_environment_settings(prepared.url, {}, True, None, None)
+            with self._session.send(prepared, **settings, timeout=self._timeouts, allow_redirects=False) as response:
                 body = self._read(response)
                 self._check_status(response, body)
                 return Answer(self._decode(response, body), _http_date(response.headers.get("Date")))
@@ -163,7 +179,7 @@ class HttpClient:
             if size > self._max_bytes:
                 raise SourceUnreachable(
                     f"{self._host} sent more than {self._max_bytes:,} bytes in one answer. Ask for smaller pages "
-                    "(CHM_PARTNER_PAGE_SIZE) or raise CHM_HTTP_MAX_RESPONSE_BYTES."
+                    "(page_size, or CHM_PARTNER_PAGE_SIZE) or raise CHM_HTTP_MAX_RESPONSE_BYTES."
                 )
             if time.monotonic() > deadline:
                 raise _Transient(f"{self._host} sent its answer too slowly.")
@@ -171,12 +187,12 @@ class HttpClient:
 
     def _check_status(self, response: requests.Response, body: bytes) -> None:
         status = response.status_code
-        if status == requests.codes.ok:
+        if status in (requests.codes.ok, requests.codes.created):
             return
         said = _excerpt(body)
         if status in (401, 403):
-            why = "the token is missing, wrong or expired" if status == 401 else "the token may not read this"
-            raise SourceRefused(f"{self._host} refused access ({status}): {why}.{said}")
+            why = "the credentials are missing, wrong or expired" if status == 401 else "they may not read this"
+            raise SourceRefused(f"{self._host} refused access ({status}): {why}.{said}", status)
         if status == 404:
             raise ItemNotFound(f"{self._host} does not know it (404).{said}")
         wait = parse_retry_after(response.headers.get("Retry-After"))

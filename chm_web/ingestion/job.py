@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -40,6 +40,16 @@ class Reporter(Protocol):
 
     def is_done(self, pipeline_id: UUID) -> bool:
         """Whether an earlier visit of this same part has done a pipeline already."""
+
+
+class Mapper(Protocol):
+    """A platform's mapper: pure."""
+
+    def map_run(self, pipeline_id: UUID, raw: Any) -> RunRecord:
+        """Map a run, or raise Unmappable."""
+
+    def run_id_of(self, raw: Any) -> str | None:
+        """The id by which to name a run that could not be mapped."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +173,8 @@ def _read_feed(reading: _Reading, target: IngestTarget, position: Position | Non
     for page in pages:
         # By the platform's clock where it says it: ours may be ahead of it, and would then skip what came between.
         asked_at = asked_at or page.server_time or datetime.now(UTC)
-        counts, rejected = _record_page(source, pipeline_id, page.runs)
-        reading.reporter.page(counts, rejected)
+        records, rejected = map_page(source, ((pipeline_id, raw) for raw in page.runs), partner)
+        write_page(source, records, rejected, reading.reporter)
         if page.next_cursor is not None:
             watermarks.keep_position(pipeline_id, Position(since, page.next_cursor, asked_at))
     if asked_at is not None:
@@ -172,25 +182,36 @@ def _read_feed(reading: _Reading, target: IngestTarget, position: Position | Non
         watermarks.set(pipeline_id, asked_at - OVERLAP)
 
 
-def _record_page(source: Source, pipeline_id: UUID, raw_runs: list[Any]) -> tuple[Counts, list[RejectedRun]]:
+def map_page(
+    source: Source, runs: Iterable[tuple[UUID, Any]], mapper: Mapper
+) -> tuple[list[RunRecord], list[RejectedRun]]:
+    """Map runs of these pipelines; what cannot be understood is rejected with its reason."""
     records: list[RunRecord] = []
     rejected: list[RejectedRun] = []
-    for raw in raw_runs:
+    for pipeline_id, raw in runs:
         try:
-            records.append(partner.map_run(pipeline_id, raw))
+            records.append(mapper.map_run(pipeline_id, raw))
         except Unmappable as err:
-            rejected.append(_rejected(source, pipeline_id, partner.run_id_of(raw), str(err)))
+            rejected.append(reject(source, pipeline_id, mapper.run_id_of(raw), str(err)))
         except Exception as err:  # noqa: BLE001 - whatever a stranger's data does to us, it costs that run alone
             log.warning("a run of pipeline %s broke the mapper: %s", pipeline_id, type(err).__name__)
             reason = f"run: cannot be understood ({type(err).__name__})"
-            rejected.append(_rejected(source, pipeline_id, partner.run_id_of(raw), reason))
+            rejected.append(reject(source, pipeline_id, mapper.run_id_of(raw), reason))
+    return records, rejected
+
+
+def write_page(
+    source: Source, records: Sequence[RunRecord], rejected: Sequence[RejectedRun], reporter: Reporter
+) -> None:
+    """Record a page in a transaction, and report what became of it; ``rejected``: what never came to be a record."""
     result = record_runs(records=records)
-    rejected += [_rejected(source, pipeline_id, item.external_run_id, item.reason) for item in result.rejected]
-    counts = Counts(1, result.created, result.updated, result.unchanged, len(rejected))
-    return counts, rejected
+    refused = [reject(source, item.pipeline_id, item.external_run_id, item.reason) for item in result.rejected]
+    told = [*rejected, *refused]
+    reporter.page(Counts(1, result.created, result.updated, result.unchanged, len(told)), told)
 
 
-def _rejected(source: Source, pipeline_id: UUID, external_run_id: str | None, reason: str) -> RejectedRun:
+def reject(source: Source, pipeline_id: UUID | None, external_run_id: str | None, reason: str) -> RejectedRun:
+    """Tell of a run that could not be taken in; what its reason quotes of it is shown without secrets."""
     return RejectedRun(
         source=source.name, pipeline_id=pipeline_id, external_run_id=external_run_id, reason=redact_text(reason)
     )

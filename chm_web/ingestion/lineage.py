@@ -11,6 +11,7 @@ from chm_web.ingestion import queue
 from chm_web.ingestion.mapper import Unmappable
 from chm_web.ingestion.platforms import openlineage
 from chm_web.ingestion.platforms.openlineage import RunEvent, TaskFailure
+from chm_web.ingestion.progress import NO_PIPELINE, SEVERAL_PIPELINES, UnmappedReport
 from chm_web.models import RunStatus
 from chm_web.services.pipelines import KnownPipeline, find_by_external_ids
 from chm_web.services.redaction import redact_text
@@ -20,8 +21,6 @@ from chm_web.services.runs import RecordResult, Rejection, RunRecord, record_run
 log = logging.getLogger(__name__)
 
 SOURCE = "openlineage"
-NO_PIPELINE = "No active pipeline has this external id."
-SEVERAL_PIPELINES = "Several active pipelines have this external id."
 # Error texts wait in Redis for their runs: enough to understand, not a whole log.
 _MAX_WAITING_TEXT = 4_000
 
@@ -88,7 +87,7 @@ def _read(events: Sequence[Any]) -> _Events:
     return read
 
 
-def _map(read: _Events) -> tuple[dict[int, RunRecord], list[queue.UnmappedReport]]:
+def _map(read: _Events) -> tuple[dict[int, RunRecord], list[UnmappedReport]]:
     """Give the records of runs by their events' places, and reports of what belongs to no pipeline."""
     wanted = {external_id for event in read.runs.values() for external_id in event.external_ids}
     known = find_by_external_ids(external_ids=wanted) if wanted else {}
@@ -127,7 +126,7 @@ def _find_pipeline(event: RunEvent, known: Mapping[str, list[KnownPipeline]]) ->
     return NO_PIPELINE
 
 
-def _unmapped(event: RunEvent, reason: str) -> queue.UnmappedReport:
+def _unmapped(event: RunEvent, reason: str) -> UnmappedReport:
     sample = {
         "namespace": event.namespace,
         "job": event.job,
@@ -138,7 +137,7 @@ def _unmapped(event: RunEvent, reason: str) -> queue.UnmappedReport:
         "event_time": event.at.isoformat(),
         "producer": str(event.raw.get("producer") or ""),
     }
-    return queue.UnmappedReport(name=event.external_ids[0], reason=reason, status=event.status, sample=sample)
+    return UnmappedReport(name=event.external_ids[0], reason=reason, status=event.status, sample=sample)
 
 
 def _record(records: Mapping[int, RunRecord], reported_by: str | None) -> RecordResult:

@@ -43,7 +43,8 @@ def ingestion_problems(*, now: datetime) -> tuple[IngestionProblem, ...]:
 
 def find_problems(signs: Signs, *, now: datetime, every: timedelta) -> tuple[IngestionProblem, ...]:
     """Judge the signs at ``now``; ``every``: how often all sources are to be read."""
-    if not signs.sources:
+    sources = [source for source in signs.sources if not source.source.paused]
+    if not sources:
         return ()
     found = []
     if _is_silent(signs.worker_at, now - queue.WORKER_SILENT_AFTER):
@@ -52,7 +53,7 @@ def find_problems(signs: Signs, *, now: datetime, every: timedelta) -> tuple[Ing
     if _is_silent(signs.schedule_at, now - SCHEDULE_SILENT_AFTER):
         advice = "Nothing is ingested by itself until it does: chm schedule."
         found.append(IngestionProblem(what="The schedule does not run", since=signs.schedule_at, advice=advice))
-    for source in signs.sources:
+    for source in sources:
         since = behind_since(source, now=now, every=every)
         if since is not None:
             name = source.source.name
@@ -63,9 +64,12 @@ def find_problems(signs: Signs, *, now: datetime, every: timedelta) -> tuple[Ing
 
 
 def behind_since(source: SourceSigns, *, now: datetime, every: timedelta) -> datetime | None:
-    """Give since when a source has been read no more, or waited for; None while it is not behind."""
+    """Give since when a source has been read no more, or waited for; None while it is not behind, or paused."""
+    if source.source.paused:
+        return None
     since = source.last_success_at or source.awaited_since
-    return since if since is not None and since < now - CYCLES_UNTIL_BEHIND * every else None
+    cycle = max(every, timedelta(seconds=source.source.interval or 0))
+    return since if since is not None and since < now - CYCLES_UNTIL_BEHIND * cycle else None
 
 
 def _is_silent(last_sign: datetime | None, limit: datetime) -> bool:

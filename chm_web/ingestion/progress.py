@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from chm_web.models import RunStatus
+
+NO_PIPELINE = "No active pipeline has this external id."
+SEVERAL_PIPELINES = "Several active pipelines have this external id."
+
 
 class JobState(enum.StrEnum):
     """The state of an ingestion job, or of one source in it."""
@@ -190,3 +195,13 @@ class RejectedRun:
     pipeline_id: UUID | None
     external_run_id: str | None
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnmappedReport:
+    """One report of a run of something that is no pipeline here, or may be several."""
+
+    name: str
+    reason: str
+    status: RunStatus | None
+    sample: dict[str, str] = field(default_factory=dict)

@@ -1,11 +1,12 @@
-"""The sources of runs, as the deployment's configuration names them."""
+"""The sources of runs: what each is, and what each kind of them takes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from urllib.parse import urlsplit, urlunsplit
 
-from chm_web.config import Config, ConfigError
 from chm_web.models import Platform
 
 # A source that is read pipeline by pipeline is split into this many shards, so that several workers can share it.
@@ -13,15 +14,58 @@ SHARDS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What a kind of source takes.
+
+    ``credentials``: the sets of settings that let it in, any one of them; the empty set where it may go without.
+    ``is_account``: all runs of an account come in one feed; else each pipeline has its own.
+    """
+
+    credentials: tuple[frozenset[str], ...]
+    platforms: tuple[Platform, ...]
+    page_size: int
+    max_page_size: int
+    is_account: bool = False
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "partner": Kind(
+            credentials=(frozenset({"token"}), frozenset()),
+            platforms=(Platform.VENDOR_API,),
+            page_size=500,
+            max_page_size=10_000,
+        ),
+        "airflow": Kind(
+            credentials=(frozenset({"username", "password"}), frozenset({"token"})),
+            platforms=(Platform.AIRFLOW,),
+            page_size=100,
+            max_page_size=100,
+            is_account=True,
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Source:
-    """One place to read runs from. ``platforms``: the pipelines it is asked for are those on these platforms."""
+    """One place to read runs from.
+
+    ``platforms``: the pipelines it is asked for are those on these platforms; ``client``: of this client alone, by
+    name or id; ``interval``: seconds between two readings by the schedule, where it is not to be read each time.
+    """
 
     name: str
     base_url: str
-    token: str | None = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
     platforms: tuple[Platform, ...]
     page_size: int
     kind: str = "partner"
+    client: str | None = None
+    interval: int | None = None
+    paused: bool = False
 
     @property
     def address(self) -> str:
@@ -29,25 +73,17 @@ class Source:
         parts = urlsplit(self.base_url)
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
+    @property
+    def secrets(self) -> tuple[str | None, ...]:
+        """Everything in here that must never be shown, stored or logged."""
+        return (self.token, self.password)
 
-def sources_of(config: Config) -> tuple[Source, ...]:
-    """Give the configured sources: for now the one partner of ``CHM_PARTNER_API_BASE_URL``, or none.
+    @property
+    def is_account(self) -> bool:
+        """Whether all its runs come in one feed."""
+        return KINDS[self.kind].is_account
 
-    Raises:
-        ConfigError: a platform is not one of ours.
-    """
-    if config.partner_api_base_url is None:
-        return ()
-    try:
-        platforms = tuple(Platform(name) for name in config.partner_api_platforms)
-    except ValueError as err:
-        raise ConfigError(f"CHM_PARTNER_API_PLATFORMS: {err}. Use {', '.join(Platform)}.") from None
-    return (
-        Source(
-            name="partner",
-            base_url=config.partner_api_base_url,
-            token=config.partner_api_token,
-            platforms=platforms,
-            page_size=config.partner_page_size,
-        ),
-    )
+    @property
+    def shards(self) -> int:
+        """Into how many parts its reading may be split."""
+        return 1 if self.is_account else SHARDS

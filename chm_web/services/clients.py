@@ -43,6 +43,22 @@ def get_client(*, client_id: UUID) -> Client:
     return client
 
 
+def find_client(*, name_or_id: str) -> Client:
+    """Give the client of this id, else of this name, ignoring case.
+
+    Raises:
+        NotFound: there is no such client.
+    """
+    try:
+        which = Client.id == UUID(name_or_id)
+    except ValueError:
+        which = func.lower(Client.name) == func.lower(name_or_id.strip())
+    client = db.session.scalars(select(Client).where(which)).one_or_none()
+    if client is None:
+        raise NotFound(f"There is no client {name_or_id!r}.")
+    return client
+
+
 def update_client(
     *, client_id: UUID, changes: Mapping[str, Any], if_version: str | None = None, updated_by: str | None = None
 ) -> Client:

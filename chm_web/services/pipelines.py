@@ -195,3 +195,12 @@ def find_by_external_ids(*, external_ids: Collection[str]) -> dict[str, list[Kno
     # What follows may wait for other servers: no transaction may stay open meanwhile.
     db.session.commit()
     return found
+
+
+def find_registered(*, external_ids: Collection[str]) -> set[str]:
+    """Tell which of these external ids any pipeline has: of any client, on any platform, disabled ones included."""
+    storable = [external_id for external_id in external_ids if not UNSTORABLE.search(external_id)]
+    query = select(Pipeline.external_id).where(Pipeline.external_id == any_(literal(storable, ARRAY(Text))))
+    found = {external_id for external_id in db.session.scalars(query) if external_id is not None}
+    db.session.commit()
+    return found

@@ -91,6 +91,7 @@ def start_worker(partner_app: Flask, tmp_path: Path) -> Iterator[Callable[[], Wo
         "CHM_PARTNER_PAGE_SIZE": str(config.partner_page_size),
         "CHM_HTTP_TIMEOUT_SECONDS": "5",
         "CHM_HTTP_BACKOFF_SECONDS": "0.01",
+        "CHM_SOURCES_FILE": str(config.sources_file or ""),
     }
     workers: list[WorkerProcess] = []
 

@@ -216,7 +216,7 @@ def test_a_platform_that_fails_for_several_pipelines_in_a_row_is_given_up(app: F
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(401, "the token is missing, wrong or expired"), (403, "the token may not read this")],
+    [(401, "the credentials are missing, wrong or expired"), (403, "they may not read this")],
 )
 def test_a_refusal_is_readable_and_not_tried_again(
     pipeline: Pipeline, httpserver: HTTPServer, status: int, words: str

@@ -13,7 +13,8 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 from chm_web.ingestion.client import SourceBusy, SourceError
-from chm_web.ingestion.job import SourceIncomplete, _record_page
+from chm_web.ingestion.job import SourceIncomplete, map_page
+from chm_web.ingestion.platforms import partner
 from chm_web.models import Pipeline, RunStatus
 from chm_web.services.redaction import remember_secret
 from tests.factories import find_run, make_pipeline
@@ -114,8 +115,9 @@ def test_what_breaks_the_mapper_costs_its_run_alone(pipeline: Pipeline) -> None:
     nested: list[Any] = []
     for _ in range(5000):
         nested = [nested]
-    counts, rejected = _record_page(source_at("http://unused"), pipeline.id, [run(1), run(2, error_message=nested)])
-    assert (counts.created, counts.rejected, stored()) == (1, 1, 1)
+    runs = [(pipeline.id, run(1)), (pipeline.id, run(2, error_message=nested))]
+    records, rejected = map_page(source_at("http://unused"), runs, partner)
+    assert [record.external_run_id for record in records] == ["run-1"]
     assert rejected[0].external_run_id == "run-2"
     assert rejected[0].reason == "run: cannot be understood (RecursionError)"
 

@@ -10,7 +10,8 @@ import pytest
 from flask import Flask
 from redis import Redis
 
-from chm_web.ingestion.queue import RunKey, UnmappedReport, list_unmapped, match_failures, note_unmapped
+from chm_web.ingestion.progress import UnmappedReport
+from chm_web.ingestion.queue import RunKey, list_unmapped, match_failures, note_unmapped
 from chm_web.ingestion.queue.failures import KEEP_FAILURES
 from chm_web.ingestion.queue.unmapped import MAX_NAMES
 from chm_web.models import RunStatus

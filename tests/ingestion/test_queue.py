@@ -266,7 +266,9 @@ def test_a_refusal_ends_the_job_as_failed_with_the_reason(
     start_worker()
     job = wait_for(request_sync(scope=ALL)[0])
     assert job.state is JobState.FAILED
-    assert job.error == ("partner: localhost refused access (401): the token is missing, wrong or expired. It said: no")
+    assert job.error == (
+        "partner: localhost refused access (401): the credentials are missing, wrong or expired. It said: no"
+    )
 
 
 def test_every_rejected_run_is_told_with_its_reason(

@@ -17,7 +17,7 @@ from rq.job import Job
 
 from chm_web.access.permissions import Role
 from chm_web.ingestion import queue
-from chm_web.ingestion.progress import RejectedRun, SyncScope
+from chm_web.ingestion.progress import RejectedRun, SyncScope, UnmappedReport
 from chm_web.ingestion.queue.signs import give_sign, note_asked, note_read
 from chm_web.models import RunStatus
 from tests.factories import make_pipeline
@@ -191,7 +191,7 @@ def test_viewers_are_shown_no_controls(viewer: FlaskClient) -> None:
 
 # -- names that no pipeline bears ---------------------------------------------------------------------------------
 
-UNMAPPED = queue.UnmappedReport(
+UNMAPPED = UnmappedReport(
     name="vendor/nightly orders",
     reason="No active pipeline has this external id.",
     status=RunStatus.FAILED,

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
-from chm_web.ingestion.client import HttpClient, ItemNotFound, SourceUnreachable
+from chm_web.ingestion.client import HttpClient, SourceUnreachable
 from chm_web.ingestion.mapper import (
     Unmappable,
     clamp_finish,
@@ -20,10 +18,8 @@ from chm_web.ingestion.mapper import (
     parse_text,
     parse_time,
 )
+from chm_web.ingestion.platforms.pages import MAX_PAGES, RunsPage, path_part
 from chm_web.services.runs import RunRecord
-
-# A feed that goes on beyond this is taken for one that never ends (20 million runs in pages of 1,000).
-MAX_PAGES = 20_000
 
 _KNOWN_FIELDS = frozenset(
     {
@@ -42,15 +38,6 @@ _KNOWN_FIELDS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class RunsPage:
-    """One page of a pipeline's feed, the partner's clock when it was given, and the next page's cursor."""
-
-    runs: list[Any]
-    server_time: datetime | None
-    next_cursor: str | None
-
-
 def read_pages(
     client: HttpClient, external_id: str, *, updated_since: datetime | None, limit: int, cursor: str | None = None
 ) -> Iterator[RunsPage]:
@@ -59,10 +46,7 @@ def read_pages(
     Raises:
         SourceError: a page cannot be read, or the cursor never ends.
     """
-    if not external_id.strip("."):
-        # HTTP clients take "." and ".." for steps in the path, percent-encoded or not.
-        raise ItemNotFound("An id that consists of dots cannot be asked for.")
-    path = f"/pipelines/{quote(external_id, safe='')}/runs"
+    path = f"/pipelines/{path_part(external_id)}/runs"
     params: dict[str, str | int] = {"limit": limit}
     if updated_since is not None:
         params["updated_since"] = updated_since.isoformat()

@@ -6,7 +6,8 @@ reads again, and the runs themselves are in PostgreSQL.
 
 Keys: ``chm:job:<id>`` what was asked for; ``chm:part:<id>`` a part's progress, ``:rejected`` its rejected runs,
 ``:done`` the pipelines it has done; ``chm:jobs`` job ids by time, ``chm:last`` by scope; ``chm:live`` ids of jobs not
-seen to end; ``chm:watermark:<source>`` and ``chm:position:<source>`` how far feeds have been read; ``chm:lock:<...>``;
+seen to end; ``chm:watermark:<source>`` and ``chm:position:<source>`` how far feeds have been read,
+``chm:known:<source>`` the pipelines that an account's feed was read for; ``chm:lock:<...>``;
 ``chm:signs`` and ``chm:source:<name>`` who is alive and when a source was last read. What belongs to a job ends by
 itself after a week.
 
@@ -16,7 +17,7 @@ did, for a day.
 """
 
 from chm_web.ingestion.queue.asking import request_sync
-from chm_web.ingestion.queue.connection import init_app
+from chm_web.ingestion.queue.connection import init_app, list_sources
 from chm_web.ingestion.queue.diagnosis import diagnose_redis
 from chm_web.ingestion.queue.failures import RunKey, match_failures
 from chm_web.ingestion.queue.forgetting import forget_reading
@@ -24,7 +25,7 @@ from chm_web.ingestion.queue.looking import WORKER_SILENT_AFTER, check_workers, 
 from chm_web.ingestion.queue.schedule import run_schedule
 from chm_web.ingestion.queue.signs import Signs, SourceSigns, read_signs
 from chm_web.ingestion.queue.telling import find_live_job, get_job, last_job, last_jobs, latest_jobs, list_rejected
-from chm_web.ingestion.queue.unmapped import UnmappedName, UnmappedReport, list_unmapped, note_unmapped
+from chm_web.ingestion.queue.unmapped import UnmappedName, list_unmapped, note_unmapped
 from chm_web.ingestion.queue.work import run_worker
 
 __all__ = [
@@ -33,7 +34,6 @@ __all__ = [
     "Signs",
     "SourceSigns",
     "UnmappedName",
-    "UnmappedReport",
     "check_workers",
     "count_live_workers",
     "diagnose_redis",
@@ -45,6 +45,7 @@ __all__ = [
     "last_jobs",
     "latest_jobs",
     "list_rejected",
+    "list_sources",
     "list_unmapped",
     "match_failures",
     "note_unmapped",

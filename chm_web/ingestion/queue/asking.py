@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
@@ -12,10 +13,10 @@ from uuid_utils.compat import uuid7
 
 from chm_web.ingestion.progress import IngestionJob, SyncScope
 from chm_web.ingestion.queue.connection import KEEP, needs_redis, rq_queue, state
-from chm_web.ingestion.queue.signs import forget_source, note_asked
+from chm_web.ingestion.queue.signs import forget_source, note_asked, note_error
 from chm_web.ingestion.queue.telling import Part, find_live_job, get_job, scope_key, scope_values
-from chm_web.ingestion.queue.work import PART_TIMEOUT, perform_part, targets_of
-from chm_web.ingestion.sources import SHARDS
+from chm_web.ingestion.queue.work import PART_TIMEOUT, perform_part
+from chm_web.ingestion.targets import targets_of
 from chm_web.services.audit import log_report
 from chm_web.services.clients import get_client
 from chm_web.services.exceptions import Conflict, NotFound, Unavailable
@@ -68,26 +69,40 @@ def _checked(scope: SyncScope) -> SyncScope:
         raise Conflict("This client is disabled. Enable it before ingesting its runs.")
     sources = state().sources
     if not sources:
-        raise Conflict("No source of runs is configured. Set CHM_PARTNER_API_BASE_URL and CHM_PARTNER_API_TOKEN.")
+        raise Conflict(
+            "No source of runs is configured. Set CHM_SOURCES_FILE, or CHM_PARTNER_API_BASE_URL and "
+            "CHM_PARTNER_API_TOKEN."
+        )
     if scope.source is not None and scope.source not in sources:
         raise NotFound(f"There is no source {scope.source!r}. There is: {', '.join(sources)}.")
+    if scope.source is not None and sources[scope.source].paused:
+        raise Conflict(f"The source {scope.source} is paused in its configuration.")
     return scope
 
 
 def _plan(scope: SyncScope) -> list[tuple[str, int, int]]:
     """The parts of a job: source, shard, number of pipelines. Shards with nothing to read are left out."""
     parts = []
+    problems = []
     for source in state().sources.values():
-        if scope.source in (None, source.name):
-            sizes = [0] * SHARDS
-            for target in targets_of(source, scope):
-                sizes[target.pipeline_id.int % SHARDS] += 1
-            parts += [(source.name, shard, size) for shard, size in enumerate(sizes) if size]
-            if not scope.is_narrowed and not any(sizes):
-                forget_source(state().redis, source=source.name)
+        if scope.source not in (None, source.name) or source.paused:
+            continue
+        try:
+            targets = targets_of(source, scope)
+        except NotFound as err:
+            # Its client is gone or was renamed: the other sources are read all the same.
+            note_error(state().redis, source=source.name, error=err.message)
+            problems.append(f"{source.name}: {err.message}")
+            continue
+        sizes = Counter(target.pipeline_id.int % source.shards for target in targets)
+        parts += [(source.name, shard, size) for shard, size in sorted(sizes.items())]
+        if not scope.is_narrowed and not targets:
+            forget_source(state().redis, source=source.name)
     if not parts:
         raise Conflict(
-            "There is nothing to read here: no active pipeline in this scope has an external id on a platform "
+            problems[0]
+            if problems
+            else "There is nothing to read here: no active pipeline in this scope has an external id on a platform "
             "that a configured source serves."
         )
     return parts
@@ -127,7 +142,7 @@ def _enqueue(scope: SyncScope, plan: list[tuple[str, int, int]], requested_by: s
             job_timeout=int(PART_TIMEOUT.total_seconds()),
             result_ttl=int(KEEP.total_seconds()),
             failure_ttl=int(KEEP.total_seconds()),
-            description=f"read {part.source}, shard {part.shard + 1} of {SHARDS}",
+            description=f"read {part.source}, shard {part.shard + 1}",
             # A worker that is killed does not take the work with it: the part is done again, from its watermarks.
             # At once, since the scheduler that would wait for a moment may have died with that worker.
             retry=Retry(max=3),

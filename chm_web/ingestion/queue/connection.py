@@ -17,8 +17,10 @@ from redis.retry import Retry as RedisRetry
 from rq import Queue
 
 from chm_web.config import Config
-from chm_web.ingestion.sources import Source, sources_of
+from chm_web.ingestion.sources import Source
+from chm_web.ingestion.sources_config import sources_of
 from chm_web.services.exceptions import Unavailable
+from chm_web.services.redaction import remember_secret
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,7 +43,11 @@ class State:
 
 
 def init_app(app: Flask) -> None:
-    """Bind the app to the configured Redis and sources. No connection is opened yet: workers fork."""
+    """Bind the app to the configured Redis and sources. No connection is opened yet: workers fork.
+
+    Raises:
+        ConfigError: the sources' configuration cannot work.
+    """
     config: Config = app.config["CHM"]
     redis = Redis.from_url(
         config.redis_url,
@@ -57,15 +63,22 @@ def init_app(app: Flask) -> None:
         socket_timeout=HASTE_SECONDS,
         retry=RedisRetry(NoBackoff(), 0),
     )
-    app.extensions["chm_queue"] = State(
-        redis, hasty_redis, config, {source.name: source for source in sources_of(config)}
-    )
+    sources = {source.name: source for source in sources_of(config)}
+    for source in sources.values():
+        for secret in source.secrets:
+            remember_secret(secret)
+    app.extensions["chm_queue"] = State(redis, hasty_redis, config, sources)
 
 
 def state() -> State:
     """Give the current app's connection and configuration."""
     found: State = current_app.extensions["chm_queue"]
     return found
+
+
+def list_sources() -> list[Source]:
+    """List the configured sources, paused ones included."""
+    return list(state().sources.values())
 
 
 def rq_queue() -> Queue:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from rq.cron import CronScheduler
 
@@ -16,7 +16,7 @@ from chm_web.extensions import db
 from chm_web.ingestion.progress import SyncScope
 from chm_web.ingestion.queue.asking import request_sync
 from chm_web.ingestion.queue.connection import QUEUE_NAME, REDIS_AWAY, state
-from chm_web.ingestion.queue.signs import give_sign
+from chm_web.ingestion.queue.signs import Signs, SourceSigns, give_sign, read_signs
 from chm_web.services.exceptions import ServiceError
 
 log = logging.getLogger(__name__)
@@ -29,12 +29,39 @@ def request_cycle() -> None:
     # Connections must not be shared across the fork.
     db.engine.dispose(close=False)
     try:
-        job, is_new = request_sync(scope=SyncScope())
+        for scope in due_scopes(read_signs(), now=datetime.now(UTC), every=_every()):
+            job, is_new = request_sync(scope=scope)
+            log.info("ingestion %s is %s", job.id, "asked for" if is_new else "still under way")
     except ServiceError as err:
         # Nothing is lost: the next cycle reads all that this one would have.
         log.warning("no ingestion was started: %s", err)
-    else:
-        log.info("ingestion %s is %s", job.id, "asked for" if is_new else "still under way")
+
+
+def due_scopes(signs: Signs, *, now: datetime, every: timedelta) -> list[SyncScope]:
+    """Tell what a cycle asks for: everything, or, where a source has an interval and is not due, each of the others.
+
+    One job covers everything only if it does: whoever presses "Ingest now" meanwhile must not be given one that
+    leaves a source out.
+    """
+    early = {one.source.name for one in signs.sources if _is_early(one, now=now, every=every)}
+    if not early:
+        return [SyncScope()]
+    return [
+        SyncScope(source=one.source.name)
+        for one in signs.sources
+        if one.source.name not in early and not one.source.paused
+    ]
+
+
+def _is_early(signs: SourceSigns, *, now: datetime, every: timedelta) -> bool:
+    if signs.source.interval is None or signs.asked_at is None:
+        return False
+    # Half a cycle early rather than half a cycle late: cycles never come to the second.
+    return now - signs.asked_at < timedelta(seconds=signs.source.interval) - every / 2
+
+
+def _every() -> timedelta:
+    return timedelta(seconds=state().config.ingest_every_seconds)
 
 
 class _Scheduler(CronScheduler):

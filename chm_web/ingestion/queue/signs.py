@@ -1,7 +1,8 @@
 """Signs that ingestion goes on: of workers, of the schedule, and of each source.
 
-``chm:signs`` holds when each last gave one; ``chm:source:<name>`` when all of a source was last read without an error,
-since when that is waited for, and the last error. All of it is read in one round trip, since every page tells of it.
+``chm:signs`` holds when each last gave one; ``chm:source:<name>`` when all of a source was last asked for and last read
+without an error, since when that is waited for, and the last error. All of it is read in one round trip, since every
+page tells of it.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ _KEEP_SOURCE = timedelta(days=90)
 class SourceSigns:
     """What is known of one source.
 
-    ``last_success_at``: when all of it was last read without an error; ``awaited_since``: when that was first asked
-    for after the last time. ``last_error`` may be of any reading of it, and older than the last success.
+    ``asked_at``: when all of it was last asked for; ``last_success_at``: when all of it was last read without an error;
+    ``awaited_since``: when that was first asked for after the last time. ``last_error`` may be of any reading of it,
+    and older than the last success.
     """
 
     source: Source
+    asked_at: datetime | None = None
     last_success_at: datetime | None = None
     awaited_since: datetime | None = None
     last_error: str | None = None
@@ -82,6 +85,7 @@ def note_asked(connection: Redis | Pipeline, *, sources: Iterable[str]) -> None:
     """Note that all of these sources is now to be read."""
     for name in sources:
         connection.hsetnx(_source_key(name), "awaited_since", _now_text())
+        connection.hset(_source_key(name), "asked_at", _now_text())
         connection.expire(_source_key(name), _KEEP_SOURCE)
 
 
@@ -90,12 +94,17 @@ def forget_source(connection: Redis | Pipeline, *, source: str) -> None:
     connection.delete(_source_key(source))
 
 
+def note_error(redis: Redis, *, source: str, error: str) -> None:
+    """Note why a source, or a part of it, could not be read."""
+    redis.hset(_source_key(source), mapping={"last_error": error, "last_error_at": _now_text()})
+    redis.expire(_source_key(source), _KEEP_SOURCE)
+
+
 def note_read(redis: Redis, *, source: str, part_id: str, scope: SyncScope, error: str | None) -> None:
     """Note how the reading of a part has ended; with the last part of all of a source, that it was read."""
     key = _source_key(source)
     if error is not None:
-        redis.hset(key, mapping={"last_error": error, "last_error_at": _now_text()})
-        redis.expire(key, _KEEP_SOURCE)
+        note_error(redis, source=source, error=error)
     elif not scope.is_narrowed and _has_read_all(redis, source, part_id):
         with redis.pipeline() as pipe:
             pipe.hset(key, "last_success_at", _now_text())
@@ -125,6 +134,7 @@ def _source_key(name: str) -> str:
 def _source_signs(source: Source, raw: dict[bytes, bytes]) -> SourceSigns:
     return SourceSigns(
         source=source,
+        asked_at=_moment(raw, "asked_at"),
         last_success_at=_moment(raw, "last_success_at"),
         awaited_since=_moment(raw, "awaited_since"),
         last_error=text(raw.get(b"last_error")) or None,

@@ -6,11 +6,12 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from redis.exceptions import RedisError
 
+from chm_web.ingestion.progress import UnmappedReport
 from chm_web.ingestion.queue.connection import KEEP, needs_redis, state, text
 from chm_web.models import RunStatus
 from chm_web.services.redaction import redact_text
@@ -21,16 +22,6 @@ log = logging.getLogger(__name__)
 MAX_NAMES = 1000
 _MAX_LENGTH = 600
 _INDEX = "chm:unmapped"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnmappedReport:
-    """One report of a run of something that is no pipeline here, or may be several."""
-
-    name: str
-    reason: str
-    status: RunStatus | None
-    sample: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -23,15 +23,18 @@ from rq.job import Job
 from sqlalchemy.exc import OperationalError
 
 from chm_web.extensions import db
+from chm_web.ingestion.account import ingest_account
 from chm_web.ingestion.client import SourceBusy, SourceError
+from chm_web.ingestion.feeds import open_feed
 from chm_web.ingestion.job import Position, ingest_pipelines, open_client
-from chm_web.ingestion.progress import Counts, RejectedRun, SyncScope
+from chm_web.ingestion.progress import Counts, RejectedRun, SyncScope, UnmappedReport
 from chm_web.ingestion.queue.connection import KEEP, REDIS_AWAY, rq_queue, state, text
 from chm_web.ingestion.queue.signs import give_sign, note_read
 from chm_web.ingestion.queue.telling import scope_of
-from chm_web.ingestion.sources import SHARDS, Source
+from chm_web.ingestion.queue.unmapped import note_unmapped
+from chm_web.ingestion.sources import Source
+from chm_web.ingestion.targets import targets_of
 from chm_web.services.exceptions import ServiceError, Unavailable
-from chm_web.services.pipelines import IngestTarget, list_ingest_targets
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +53,6 @@ WORKER_TTL_SECONDS = 45
 # A worker gives its job's sign of life every few seconds; after this much silence somebody else takes the job up.
 HORSE_SIGN_SECONDS = 5
 HORSE_SILENT_SECONDS = 20
-
-
-def targets_of(source: Source, scope: SyncScope, shard: int | None = None) -> list[IngestTarget]:
-    targets = list_ingest_targets(platforms=source.platforms, client_id=scope.client_id, pipeline_id=scope.pipeline_id)
-    return [target for target in targets if shard is None or target.pipeline_id.int % SHARDS == shard]
 
 
 class _PartReporter:
@@ -113,6 +111,14 @@ class _PartReporter:
         """Whether an earlier visit has done this pipeline."""
         return str(pipeline_id) in self._done
 
+    def source_done(self, pipelines: int) -> None:
+        """Count all pipelines of a feed as done."""
+        self._redis.hset(self._key, "pipelines_done", pipelines)
+
+    def unmapped(self, source: str, reports: Sequence[UnmappedReport]) -> None:
+        """Keep names that no pipeline bears."""
+        note_unmapped(source=source, reports=reports)
+
     def end(self, error: str | None) -> None:
         """Close the account."""
         with self._redis.pipeline() as pipe:
@@ -129,6 +135,7 @@ class _RedisWatermarks:
         self._redis = redis
         self._key = f"chm:watermark:{source}"
         self._positions = f"chm:position:{source}"
+        self._known = f"chm:known:{source}"
 
     def get(self, pipeline_id: UUID) -> datetime | None:
         """The time to ask from."""
@@ -166,6 +173,18 @@ class _RedisWatermarks:
         value = json.dumps([since, position.cursor, position.asked_at.isoformat()])
         self._redis.hset(self._positions, str(pipeline_id), value)
 
+    def known(self) -> frozenset[UUID]:
+        """The pipelines that the feed was read for."""
+        return frozenset(UUID(text(raw)) for raw in self._redis.smembers(self._known))
+
+    def set_known(self, pipeline_ids: Collection[UUID]) -> None:
+        """Remember these, in place of those before."""
+        with self._redis.pipeline() as pipe:
+            pipe.delete(self._known)
+            if pipeline_ids:
+                pipe.sadd(self._known, *map(str, pipeline_ids))
+            pipe.execute()
+
 
 def _now_text() -> str:
     return datetime.now(UTC).isoformat()
@@ -195,16 +214,16 @@ def perform_part(*, part_id: str, source: str, shard: int, scope: dict[str, str 
 def _read(source: Source, scope: SyncScope, shard: int, reporter: _PartReporter) -> Retry | None:
     here = state()
     try:
-        targets = targets_of(source, scope, shard)
+        # An account's feed is read for all its pipelines, whoever asked for one of them: its watermark is theirs all.
+        targets = targets_of(source, SyncScope() if source.is_account else scope, shard)
         reporter.begin(len(targets))
+        marks = _RedisWatermarks(here.redis, source.name)
         with open_client(source, here.config) as client:
-            ingest_pipelines(
-                source=source,
-                client=client,
-                targets=targets,
-                reporter=reporter,
-                watermarks=_RedisWatermarks(here.redis, source.name),
-            )
+            if source.is_account:
+                feed = open_feed(source, client)
+                ingest_account(source=source, feed=feed, targets=targets, reporter=reporter, watermarks=marks)
+            else:
+                ingest_pipelines(source=source, client=client, targets=targets, reporter=reporter, watermarks=marks)
     except SourceBusy as busy:
         log.info("source %s: %s", source.name, busy)
         return _again_in(reporter, str(busy), max(1, round(busy.retry_after)))

@@ -1,0 +1,160 @@
+"""Reads the sources: those of ``CHM_SOURCES_FILE``, and the one partner of ``CHM_PARTNER_API_BASE_URL``."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+from chm_web.config import Config, ConfigError
+from chm_web.config_reader import check_address
+from chm_web.ingestion.sources import KINDS, Source
+from chm_web.models import Platform
+
+PARTNER = "partner"
+"""The name of the source that ``CHM_PARTNER_API_BASE_URL`` configures."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_SECRETS = ("token", "password")
+
+
+class _SourceSchema(Schema):
+    """One source's settings, as far as they are checked alone."""
+
+    kind = fields.String(required=True, validate=validate.OneOf(KINDS, error="must be one of: {choices}"))
+    base_url = fields.String(required=True)
+    token = fields.String()
+    username = fields.String(validate=validate.Length(min=1, error="must not be empty"))
+    password = fields.String()
+    client = fields.String(validate=validate.Length(min=1, error="must not be empty"))
+    platforms = fields.List(fields.Enum(Platform, by_value=True), validate=validate.Length(min=1))
+    interval = fields.Integer(strict=True, validate=validate.Range(min=1))
+    page_size = fields.Integer(strict=True, validate=validate.Range(min=1))
+    paused = fields.Boolean(truthy={True}, falsy={False})
+
+
+def sources_of(config: Config, environ: Mapping[str, str] | None = None) -> tuple[Source, ...]:
+    """Give the configured sources in the order in which they stand; none where none is configured.
+
+    Args:
+        config: the deployment's configuration.
+        environ: where ``env:NAME`` is looked up (default: the process's environment).
+
+    Raises:
+        ConfigError: a setting cannot work. The message names where it stands, and holds no secret.
+    """
+    sources = []
+    if config.partner_api_base_url is not None:
+        sources.append(_partner_of(config, config.partner_api_base_url))
+    if config.sources_file is not None:
+        sources += _read_file(config.sources_file, os.environ if environ is None else environ)
+    if len({source.name for source in sources}) != len(sources):
+        raise ConfigError(
+            f"{config.sources_file}: sources.{PARTNER} has the name of the source that CHM_PARTNER_API_BASE_URL "
+            "configures. Give it another name, or leave the variable unset."
+        )
+    return tuple(sources)
+
+
+def _partner_of(config: Config, base_url: str) -> Source:
+    try:
+        platforms = tuple(Platform(name) for name in config.partner_api_platforms)
+    except ValueError as err:
+        raise ConfigError(f"CHM_PARTNER_API_PLATFORMS: {err}. Use {', '.join(Platform)}.") from None
+    return Source(
+        name=PARTNER,
+        base_url=base_url,
+        token=config.partner_api_token,
+        platforms=platforms,
+        page_size=config.partner_page_size,
+    )
+
+
+def _read_file(path: Path, environ: Mapping[str, str]) -> list[Source]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise ConfigError(f"CHM_SOURCES_FILE: cannot read {path}: {err.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"CHM_SOURCES_FILE: cannot read {path}: it is not UTF-8 text.") from None
+    except tomllib.TOMLDecodeError as err:
+        # It tells the line.
+        raise ConfigError(f"{path} is not TOML: {err}.") from None
+    _refuse_unknown(f"{path}", content, ("sources",))
+    tables = content.get("sources", {})
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise ConfigError(f"{path}: sources must hold a table for each source, such as [sources.airflow].")
+    return [_read_source(path, name, table, environ) for name, table in tables.items()]
+
+
+def _read_source(path: Path, name: str, table: dict[str, Any], environ: Mapping[str, str]) -> Source:
+    where = f"{path}: sources.{name}"
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{where}: a source's name has up to 64 letters, digits and . _ -, a letter or digit first.")
+    _refuse_unknown(where, table, tuple(_SourceSchema().fields))
+    try:
+        values = _SourceSchema().load(table)
+    except ValidationError as err:
+        raise ConfigError(f"{where}.{_first_issue(err)}") from None
+    kind = KINDS[values["kind"]]
+    _check_credentials(where, values)
+    values["base_url"] = check_address(
+        f"{where}.base_url", values["base_url"], credentials="token, or username and password"
+    )
+    if values.setdefault("page_size", kind.page_size) > kind.max_page_size:
+        raise ConfigError(f"{where}.page_size: {values['kind']} gives at most {kind.max_page_size} runs a page.")
+    secrets = {key: _look_up(f"{where}.{key}", values[key], path, environ) for key in _SECRETS if key in values}
+    platforms = tuple(values.pop("platforms", kind.platforms))
+    return Source(name=name, platforms=platforms, **{**values, **secrets})
+
+
+def _check_credentials(where: str, values: Mapping[str, Any]) -> None:
+    """Refuse credentials that are not what the kind takes."""
+    takes = KINDS[values["kind"]].credentials
+    if frozenset(key for key in (*_SECRETS, "username") if key in values) not in takes:
+        ways = " or ".join(" and ".join(sorted(one, reverse=True)) or "none of them" for one in takes)
+        raise ConfigError(f"{where}: {values['kind']} takes as credentials: {ways}.")
+
+
+def _look_up(where: str, reference: str, path: Path, environ: Mapping[str, str]) -> str:
+    """Give the secret that a reference names. What is no reference is never told: it may be the secret."""
+    kind, _, place = reference.partition(":")
+    if kind not in ("env", "file") or not place:
+        raise ConfigError(
+            f'{where} must not be the secret itself. Write "env:NAME" for what stands in an environment variable, or '
+            '"file:PATH" for what stands in a file.'
+        )
+    if kind == "env":
+        secret = environ.get(place, "").strip()
+    else:
+        try:
+            secret = (path.parent / place).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as err:
+            reason = err.strerror if isinstance(err, OSError) else "it is not UTF-8 text"
+            raise ConfigError(f"{where}: cannot read {path.parent / place}: {reason}.") from None
+    if not secret:
+        raise ConfigError(f"{where}: {'the environment variable' if kind == 'env' else 'the file'} {place} is empty.")
+    return secret
+
+
+def _refuse_unknown(where: str, table: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    for key in table:
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            advice = f"Did you mean {near[0]}?" if near else f"There is: {', '.join(known)}."
+            raise ConfigError(f"{where}: there is no setting {key[:60]!r}. {advice}")
+
+
+def _first_issue(err: ValidationError) -> str:
+    """The first complaint as ``setting: what is wrong``."""
+    messages = err.messages if isinstance(err.messages, dict) else {"source": err.messages}
+    key, issues = next(iter(messages.items()))
+    while isinstance(issues, dict):
+        issues = next(iter(issues.values()))
+    return f"{key}: {issues[0][:1].lower()}{issues[0][1:].rstrip('.')}."
