@@ -122,10 +122,13 @@ def _read_changes(cycle: _Cycle) -> None:
     new = [target for target in cycle.targets if target.pipeline_id not in known]
     position = cycle.watermarks.position(FEED)
     since = cycle.watermarks.get(FEED)
-    if position is None and (since is None or len(new) > MANY_NEW):
-        since, new = None, []
+    if position is None and since is None:
+        new = []
         # Now, and not at the end: a pipeline that is registered while this goes on has missed a part of it.
         cycle.watermarks.set_known(ids)
+    elif position is None and len(new) > MANY_NEW:
+        # These are known when it has ended: should it be broken off for good, the watermark says nothing of them.
+        since, new = None, []
     _resume_or_read(cycle, position, since)
     for target in new:
         try:
