@@ -10,7 +10,7 @@ from chm_web.services.exceptions import ServiceError
 try:
     config = Config.from_env()
     logs.configure(config.log_level)
-    app = create_app(config)
+    app = create_app(config, answers_requests=True)
     prepare_first_start(config)
 except (ConfigError, ServiceError) as err:
     sys.exit(f"CHM cannot start: {err}")

@@ -7,8 +7,11 @@ from flask import Flask
 from chm_web.config import ROOT, Config
 
 
-def create_app(config: Config | None = None) -> Flask:
+def create_app(config: Config | None = None, *, answers_requests: bool = False) -> Flask:
     """Make the web app, wired to the services that ``config`` names (default: the environment's).
+
+    With ``answers_requests`` no SQL statement may take longer than the configuration allows: people wait for it.
+    Workers, migrations and other commands take the time that they need.
 
     Raises:
         ConfigError: the environment does not describe a configuration that can work.
@@ -24,6 +27,7 @@ def create_app(config: Config | None = None) -> Flask:
     config = config or Config.from_env()
     for secret in config.secrets():
         remember_secret(secret)
+    timeout = f" -c statement_timeout={config.statement_timeout_seconds}s" if answers_requests else ""
     app = Flask(__name__, template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
     app.json = JsonProvider(app)
     app.config.from_mapping(
@@ -35,7 +39,7 @@ def create_app(config: Config | None = None) -> Flask:
             "pool_pre_ping": True,
             "connect_args": {
                 "application_name": "chm",
-                "options": f"-c timezone=UTC -c random_page_cost={RANDOM_PAGE_COST}",
+                "options": f"-c timezone=UTC -c random_page_cost={RANDOM_PAGE_COST}{timeout}",
                 "connect_timeout": 5,
             },
         },

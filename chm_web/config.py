@@ -55,6 +55,7 @@ class Config:
     partner_page_size: int = 500
     ingest_every_seconds: int = 300
     max_request_bytes: int = 16 * 1024 * 1024
+    statement_timeout_seconds: int = 30
     log_level: str = "INFO"
     users_file: Path = ROOT / ".chm" / "users.json"
     tokens_file: Path = ROOT / ".chm" / "tokens.json"
@@ -97,6 +98,7 @@ class Config:
             partner_page_size=read.number("CHM_PARTNER_PAGE_SIZE", int, 500),
             ingest_every_seconds=read.number("CHM_INGEST_EVERY_SECONDS", int, 300),
             max_request_bytes=read.number("CHM_MAX_REQUEST_BYTES", int, 16 * 1024 * 1024),
+            statement_timeout_seconds=read.number("CHM_STATEMENT_TIMEOUT_SECONDS", int, 30, or_zero=True),
             log_level=read.choice("CHM_LOG_LEVEL", LOG_LEVELS, default="INFO"),
             users_file=read.path("CHM_USERS_FILE") or cls.users_file,
             tokens_file=read.path("CHM_TOKENS_FILE") or cls.tokens_file,

@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Flask, Response, g, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
+from psycopg.errors import QueryCanceled
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
@@ -67,6 +68,7 @@ _TITLES = {
 
 _INTERNAL = "An unexpected error happened. It has been logged under the request id."
 _DATABASE_AWAY = "The database does not answer just now. Nothing was changed; try again in a moment."
+_TOO_LONG = "The database took too long for this. Nothing was changed; ask for less, or try again later."
 RETRY_AFTER_SECONDS = 5
 
 
@@ -103,9 +105,10 @@ def _on_http_exception(err: HTTPException) -> ResponseReturnValue:
 def _on_database_away(err: Exception) -> Response:
     if isinstance(err, DBAPIError) and not isinstance(err, OperationalError):
         return _on_unexpected(err)
-    log.warning("the database does not answer: %s", type(err).__name__)
+    took_too_long = isinstance(err, DBAPIError) and isinstance(err.orig, QueryCanceled)
+    log.warning("the database does not answer%s: %s", " in time" if took_too_long else "", type(err).__name__)
     db.session.rollback()
-    return render_error(503, _DATABASE_AWAY)
+    return render_error(503, _TOO_LONG if took_too_long else _DATABASE_AWAY)
 
 
 def _on_unexpected(err: Exception) -> Response:

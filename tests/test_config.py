@@ -67,6 +67,7 @@ def test_other_variables_have_defaults() -> None:
     assert (config.http_connect_timeout_seconds, config.http_timeout_seconds) == (5, 30)
     assert (config.http_max_retries, config.http_backoff_seconds) == (3, 0.5)
     assert config.max_request_bytes == 16 * 1024 * 1024
+    assert config.statement_timeout_seconds == 30
     assert (config.api_rate_limit_per_minute, config.api_docs_public) == (1200, False)
     assert (config.users_file, config.tokens_file) == (ROOT / ".chm" / "users.json", ROOT / ".chm" / "tokens.json")
     assert (config.session_idle_minutes, config.session_hours) == (480, 24)
@@ -76,6 +77,7 @@ def test_other_variables_have_defaults() -> None:
 def test_every_variable_is_taken() -> None:
     config = read(
         CHM_ALLOWED_HOSTS="chm.example, .internal ,LOCALHOST",
+        CHM_STATEMENT_TIMEOUT_SECONDS="0",
         CHM_PARTNER_API_BASE_URL="https://partner.example/api/",
         CHM_PARTNER_API_TOKEN="tok",
         CHM_PARTNER_API_PLATFORMS="vendor_api,Custom",
@@ -114,6 +116,7 @@ def test_every_variable_is_taken() -> None:
         partner_page_size=7,
         ingest_every_seconds=60,
         max_request_bytes=2000,
+        statement_timeout_seconds=0,
         users_file=Path("/etc/chm/users.json"),
         tokens_file=Path("/etc/chm/tokens.json"),
         behind_tls=True,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
+
+from chm_web.config import Config
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -27,6 +29,10 @@ SECURITY_HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 
+# For as long as a browser that has come once by TLS comes by nothing else. Not for other names of the same domain,
+# which are not ours.
+STRICT_TRANSPORT_SECURITY = "max-age=31536000"
+
 
 def init_app(app: Flask) -> None:
     """Add the headers to every response of ``app``, and the choice of layout to every template."""
@@ -38,6 +44,9 @@ def _add_headers(response: Response) -> Response:
     # setdefault: a view that has a reason may state a policy of its own.
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
+    config: Config = current_app.config["CHM"]
+    if config.behind_tls:
+        response.headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT_SECURITY)
     if response.mimetype == "text/html":
         # One address answers with a page or with its content alone, so a cache must tell the two apart.
         response.vary.add("HX-Request")

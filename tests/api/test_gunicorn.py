@@ -7,17 +7,20 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 import requests
+import sqlalchemy as sa
 from flask import Flask
 
 from chm_web.access.permissions import Scope
 from chm_web.config import ROOT, Config
-from tests.factories import make_pipeline
+from chm_web.extensions import db
+from tests.factories import make_client, make_pipeline
 from tests.http import PREFIX
 from tests.ingestion.conftest import wait_until
 
@@ -50,6 +53,7 @@ class Service:
 
     address: str
     token: str
+    server: subprocess.Popen[bytes]
 
     def ask(self, method: str, path: str, json: object = None) -> requests.Response:
         """Send a request; the path is sent as it is given."""
@@ -57,7 +61,7 @@ class Service:
         prepared = request.prepare()
         prepared.url = self.address + PREFIX + path
         with requests.Session() as session:
-            return session.send(prepared, timeout=10)
+            return session.send(prepared, timeout=30)
 
 
 @pytest.fixture
@@ -77,7 +81,7 @@ def service(committed_app: Flask, config: Config, tokens: dict[Scope, str], tmp_
     log = tmp_path / "gunicorn.log"
     with log.open("wb") as output:
         server = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT)
-    found = Service(f"http://127.0.0.1:{port}", tokens[Scope.WRITE])
+    found = Service(f"http://127.0.0.1:{port}", tokens[Scope.WRITE], server)
     try:
         wait_until(lambda: _answers(found.address) or server.poll() is not None, seconds=60)
         assert server.poll() is None, log.read_text()
@@ -90,7 +94,7 @@ def service(committed_app: Flask, config: Config, tokens: dict[Scope, str], tmp_
 def _answers(address: str) -> bool:
     try:
         return requests.get(f"{address}/healthz", timeout=2).ok
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
         return False
 
 
@@ -121,3 +125,21 @@ def test_refusals_are_told_by_the_envelope(service: Service) -> None:
 
 def test_first_start_behind_gunicorn_says_the_password_once(service: Service, tmp_path: Path) -> None:
     assert (tmp_path / "gunicorn.log").read_text().count("sign in as admin with the password") == 1
+
+
+WAITING_FOR_A_LOCK = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+
+
+def test_a_request_under_way_is_answered_when_the_server_is_asked_to_stop(service: Service, tmp_path: Path) -> None:
+    client = make_client()
+    with db.engine.connect() as holder, db.engine.connect() as watcher, ThreadPoolExecutor() as pool:
+        holder.execute(sa.text("SELECT 1 FROM clients FOR UPDATE"))
+        answer = pool.submit(service.ask, "PATCH", f"/clients/{client.id}", {"name": "renamed"})
+        wait_until(lambda: watcher.scalar(WAITING_FOR_A_LOCK))
+        service.server.terminate()
+        wait_until(lambda: "Handling signal: term" in (tmp_path / "gunicorn.log").read_text())
+        assert not answer.done()
+        holder.rollback()
+
+        assert answer.result(30).json()["name"] == "renamed"
+    assert service.server.wait(30) == 0

@@ -361,3 +361,18 @@ def test_a_worker_stops_when_asked(partner_app: Flask, start_worker: StartWorker
     assert count_live_workers() == 1
     assert worker.stop() == 0
     assert count_live_workers() == 0
+
+
+def test_a_worker_that_is_asked_to_stop_finishes_its_part(
+    partner_app: Flask, start_worker: StartWorker, httpserver: HTTPServer
+) -> None:
+    pipeline = make_pipeline(external_id="p")
+    asked = serve_pages(httpserver, 6, pause=0.3)
+    worker = start_worker()
+    job, _ = request_sync(scope=ALL)
+    wait_until(lambda: len(asked) >= 2)
+
+    assert worker.stop() == 0
+
+    job = get_job(job_id=job.id)
+    assert (job.state, stored(pipeline)) == (JobState.FINISHED, 60)

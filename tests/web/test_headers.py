@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
 from flask.testing import FlaskClient
 
+from chm_web import create_app
+from chm_web.config import Config
 from chm_web.web.headers import SECURITY_HEADERS
 
 PATHS = ["/", "/clients", "/no/such/page", "/static/css/chm.css", "/api/v1/nothing", "/api/v1/docs"]
@@ -17,6 +20,17 @@ def test_every_response_carries_the_security_headers(client: FlaskClient, path: 
     headers = client.get(path).headers
 
     assert {name: headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_behind_tls_browsers_are_told_to_come_by_tls(config: Config, path: str) -> None:
+    browser = create_app(dataclasses.replace(config, behind_tls=True)).test_client()
+
+    assert browser.get(path).headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+def test_without_tls_browsers_may_come_as_they_like(client: FlaskClient) -> None:
+    assert "Strict-Transport-Security" not in client.get("/").headers
 
 
 def test_pages_are_not_stored_and_vary_with_htmx(client: FlaskClient) -> None:
