@@ -21,7 +21,8 @@ from chm_web.access.permissions import Role
 from chm_web.config import Config
 from chm_web.demo.fleet import CLIENTS
 from chm_web.demo.partner import PartnerServer
-from chm_web.ingestion.queue import UnmappedReport, note_unmapped
+from chm_web.ingestion.progress import UnmappedReport
+from chm_web.ingestion.queue import note_unmapped
 from chm_web.models import AlertRule, Client, Environment, Pipeline, PipelineType, Platform, Run, RunStatus
 from tests.factories import make_alert_rule, make_client, make_pipeline, make_run
 from tests.http import client_of, serving

@@ -22,6 +22,7 @@ from chm_web.ingestion.mapper import (
 )
 from chm_web.models import RunStatus
 from chm_web.services.run_records import RunRecord
+from chm_web.services.run_values import MAX_TIME, MIN_TIME
 
 # What a node's status makes of the invocation; a word that dbt may yet invent does not make it fail.
 NODE_STATUS_MAP: Mapping[str, RunStatus] = {
@@ -49,8 +50,7 @@ def map_run_results(pipeline_id: UUID, raw: Any) -> RunRecord:
         Unmappable: this is no such file, or cannot be understood.
     """
     metadata, results = _check(raw)
-    generated = parse_time(metadata.get("generated_at"), "metadata.generated_at")
-    started = parse_time(metadata.get("invocation_started_at"), "metadata.invocation_started_at")
+    generated, started = _time(metadata.get("generated_at")), _time(metadata.get("invocation_started_at"))
     if started is None and generated is not None:
         started = _before(generated, raw.get("elapsed_time"))
     finished, skew = clamp_finish(started, generated)
@@ -88,6 +88,15 @@ def _invocation_id(metadata: Mapping[str, Any]) -> str:
     if not isinstance(value, str) or not value:
         raise Unmappable("metadata.invocation_id", "is missing" if not value else "must be text")
     return value
+
+
+def _time(value: Any) -> datetime | None:
+    """Give a time that dbt has written; None for what is none, or cannot be a run's."""
+    try:
+        moment = parse_time(value, "time") if isinstance(value, str) else None
+    except Unmappable:
+        return None
+    return moment if moment is not None and MIN_TIME <= moment < MAX_TIME else None
 
 
 def _before(moment: datetime, seconds: Any) -> datetime | None:
