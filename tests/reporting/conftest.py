@@ -31,24 +31,26 @@ def plain(url: str) -> str:
     return sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
+def _granted(app: Flask, *, with_error_texts: bool = False) -> Iterator[str]:
+    role = new_role_name()
+    # A context that stayed open would be that of whatever test comes next.
+    with app.app_context():
+        grant_reader(role=role, password=PASSWORD, with_error_texts=with_error_texts)
+    yield role
+    with app.app_context():
+        revoke_reader(role=role)
+
+
 @pytest.fixture(scope="session")
 def reader_role(base_app: Flask) -> Iterator[str]:
     """A role that was granted what a role is granted by default, with ``PASSWORD``."""
-    role = new_role_name()
-    with base_app.app_context():
-        grant_reader(role=role, password=PASSWORD)
-        yield role
-        revoke_reader(role=role)
+    yield from _granted(base_app)
 
 
 @pytest.fixture(scope="session")
 def trusted_role(base_app: Flask) -> Iterator[str]:
     """One that may read the error texts, too."""
-    role = new_role_name()
-    with base_app.app_context():
-        grant_reader(role=role, password=PASSWORD, with_error_texts=True)
-        yield role
-        revoke_reader(role=role)
+    yield from _granted(base_app, with_error_texts=True)
 
 
 @pytest.fixture
