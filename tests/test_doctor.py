@@ -117,7 +117,7 @@ def test_a_database_that_is_away(environ: Environ) -> None:
 
 
 def test_a_wrong_password_of_the_database(environ: Environ) -> None:
-    url = sa.make_url(environ["CHM_DATABASE_URL"]).set(password="not this one")
+    url = sa.make_url(environ["CHM_DATABASE_URL"]).set(password="not-this-one")
     environ["CHM_DATABASE_URL"] = url.render_as_string(hide_password=False)
     with suppress(psycopg.OperationalError):
         psycopg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False)).close()
