@@ -49,9 +49,9 @@ def run(bench: Bench) -> Report:
                 bench.say(f"{case.name}, {concurrency} at a time: {said(times)}")
         _sweep(bench)
     method = (
-        f"gunicorn with {WORKERS} workers of {THREADS} threads, {requests} requests a case after {WARM_UP} others, from "
-        "one process on the same cores, each by a connection of its own, with a token and counted against a rate limit, "
-        "another thing asked for each time; p50 / p95 in ms, the body read."
+        f"gunicorn with {WORKERS} workers of {THREADS} threads, {requests} requests a case after {WARM_UP} others, "
+        "from one process on the same cores, each by a connection of its own, with a token and counted against a "
+        "limit, another thing asked for each time; p50 / p95 in ms, the body read."
     )
     return Report(title="HTTP", method=method, lines=lines)
 
