@@ -114,17 +114,20 @@ def note_read(redis: Redis, *, source: str, part_id: str, scope: SyncScope, erro
 
 
 def _has_read_all(redis: Redis, source: str, part_id: str) -> bool:
-    """Whether all parts of the job that are this source's have ended without an error.
+    """Whether all parts of the job that are this source's have ended without an error, and read something.
 
-    Each part's own end is written before it looks, so of parts that end at once the last one sees them all.
+    Single pipelines that could not be read are no trouble of the source, unless all are. Each part's own end is written before it looks, so of parts that end at once the last one sees them all.
     """
     parts = json.loads(text(redis.hget(f"chm:job:{part_id.rpartition('-')[0]}", "parts")) or "[]")
     with redis.pipeline(transaction=False) as pipe:
         for part in parts:
             if part["source"] == source:
-                pipe.hmget(f"chm:part:{part['id']}", "ended_at", "error")
+                pipe.hmget(f"chm:part:{part['id']}", "ended_at", "error", "pipelines_total", "pipelines_unread")
         ends = pipe.execute()
-    return bool(ends) and all(ended_at and not error for ended_at, error in ends)
+    if not all(ended_at and not error for ended_at, error, *_ in ends):
+        return False
+    pipelines, unread = (sum(int(end[place] or 0) for end in ends) for place in (2, 3))
+    return bool(ends) and (unread < pipelines or not pipelines)
 
 
 def _source_key(name: str) -> str:

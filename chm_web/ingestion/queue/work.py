@@ -27,9 +27,9 @@ from chm_web.ingestion.account import ingest_account
 from chm_web.ingestion.client import SourceBusy, SourceError
 from chm_web.ingestion.feeds import open_feed
 from chm_web.ingestion.job import Position, ingest_pipelines, open_client
-from chm_web.ingestion.progress import Counts, RejectedRun, SyncScope, UnmappedReport
+from chm_web.ingestion.progress import Counts, RejectedRun, SyncScope, UnmappedReport, UnreadPipeline
 from chm_web.ingestion.queue.connection import KEEP, REDIS_AWAY, rq_queue, state, text
-from chm_web.ingestion.queue.signs import give_sign, note_read
+from chm_web.ingestion.queue.signs import give_sign, note_error, note_read
 from chm_web.ingestion.queue.telling import scope_of
 from chm_web.ingestion.queue.unmapped import note_unmapped
 from chm_web.ingestion.sources import Source
@@ -39,6 +39,7 @@ from chm_web.services.exceptions import ServiceError, Unavailable
 log = logging.getLogger(__name__)
 
 MAX_REJECTED_KEPT = 1000
+MAX_UNREAD_KEPT = 1000
 PART_TIMEOUT = timedelta(hours=6)
 # How long a dead worker's source stays locked, and how often a living one renews its lock.
 LOCK_SECONDS = 30
@@ -63,6 +64,7 @@ class _PartReporter:
         self.part_id = part_id
         self._key = f"chm:part:{part_id}"
         self._done: set[str] = set()
+        self.last_unread: UnreadPipeline | None = None
 
     def begin(self, pipelines: int) -> None:
         """Start counting, or go on: a part that comes back keeps what its earlier visits counted."""
@@ -105,6 +107,17 @@ class _PartReporter:
             pipe.hincrby(self._key, "pipelines_done", 1)
             pipe.sadd(f"{self._key}:done", str(pipeline_id))
             pipe.expire(f"{self._key}:done", KEEP)
+            pipe.execute()
+
+    def unread(self, pipeline: UnreadPipeline) -> None:
+        """Count one pipeline as one that could not be read, and keep why."""
+        self.last_unread = pipeline
+        with self._redis.pipeline() as pipe:
+            pipe.hincrby(self._key, "pipelines_unread", 1)
+            pipe.hsetnx(self._key, "unread_example", f"{pipeline.external_id}: {pipeline.reason}")
+            pipe.rpush(f"{self._key}:unread", json.dumps(asdict(pipeline), default=str))
+            pipe.ltrim(f"{self._key}:unread", 0, MAX_UNREAD_KEPT - 1)
+            pipe.expire(f"{self._key}:unread", KEEP)
             pipe.execute()
 
     def is_done(self, pipeline_id: UUID) -> bool:
@@ -237,6 +250,9 @@ def _read(source: Source, scope: SyncScope, shard: int, reporter: _PartReporter)
         note_read(here.redis, source=source.name, part_id=reporter.part_id, scope=scope, error=str(err))
         return None
     reporter.end(None)
+    if reporter.last_unread is not None:
+        unread = reporter.last_unread
+        note_error(here.redis, source=source.name, error=f"{unread.external_id} could not be read: {unread.reason}")
     note_read(here.redis, source=source.name, part_id=reporter.part_id, scope=scope, error=None)
     return None
 
