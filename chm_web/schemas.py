@@ -31,6 +31,18 @@ MAX_BATCH = 1000
 MAX_INTEGER = 2**31 - 1
 
 
+class Bounds(validate.Range):
+    """Says which of its bounds a number is beyond, and no other: whoever typed -5 need not read the largest integer."""
+
+    def __call__(self, value: Any) -> Any:
+        """Give the value, if it lies within the bounds."""
+        if self.min is not None and value < self.min:
+            raise ValidationError(f"Must be {self.min:,} or more.")
+        if self.max is not None and value > self.max:
+            raise ValidationError(f"Must be {self.max:,} or less.")
+        return value
+
+
 class Text(fields.String):
     """Text that PostgreSQL can store; with ``strip``, without the space around it."""
 
@@ -151,7 +163,7 @@ class PipelineSchema(Timestamps):
         strict=True,
         load_default=None,
         allow_none=True,
-        validate=validate.Range(1, MAX_INTEGER),
+        validate=Bounds(1, MAX_INTEGER),
         metadata=told(
             "How often a success is expected. After 1.25 times as long without one the pipeline is late.",
             format="int32",
@@ -240,14 +252,14 @@ class RunSchema(Timestamps):
     duration_seconds = Number(
         load_default=None,
         allow_none=True,
-        validate=validate.Range(min=0),
+        validate=Bounds(min=0),
         metadata=told("How long it took. Derived from the two times where both are known.", format="double"),
     )
     rows_processed = fields.Integer(
         strict=True,
         load_default=None,
         allow_none=True,
-        validate=validate.Range(0, MAX_BIGINT),
+        validate=Bounds(0, MAX_BIGINT),
         metadata=told("How many rows it handled; null: not known.", format="int64"),
     )
     error_message = Text(load_default=None, allow_none=True, metadata=told("What went wrong, in the source's words."))
@@ -371,7 +383,7 @@ def _window_number(description: str) -> fields.Integer:
         strict=True,
         load_default=None,
         allow_none=True,
-        validate=validate.Range(1, MAX_INTEGER),
+        validate=Bounds(1, MAX_INTEGER),
         metadata=told(f"{description} Required for failures_in_window.", format="int32"),
     )
 

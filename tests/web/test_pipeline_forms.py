@@ -143,6 +143,18 @@ def test_all_that_is_wrong_is_told_at_once(send: Send) -> None:
     assert 'value="often"' in response.text
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"), [("-5", "Must be 1 or more."), ("3,000,000,000", "Must be 2,147,483,647 or less.")]
+)
+def test_number_beyond_a_bound_is_told_that_bound_alone(send: Send, typed: str, said: str) -> None:
+    pipeline = make_pipeline()
+
+    response = send(f"/pipelines/{pipeline.id}/edit", **COMPLETE | {"expected_every_minutes": typed})
+
+    assert response.status_code == 422
+    assert f'id="expected_every_minutes-problem">{said}</p>' in response.text
+
+
 def test_change_by_somebody_else_meanwhile_is_told_and_the_input_is_kept(committed_app: Flask) -> None:
     pipeline_id = make_pipeline(name="orders").id  # with real commits, since a version is the time of a transaction
     client = client_of(committed_app)

@@ -349,7 +349,7 @@ def test_run_is_recorded_by_hand_and_shown(client: FlaskClient, csrf_token: str)
         ({"status": "running", "finished_at": "2026-11-01T09:00"}, "finished_at", "A running run has no finished_at"),
         ({"started_at": "yesterday"}, "started_at", "Not a valid"),
         ({"duration_seconds": "a while"}, "duration_seconds", "Give a number"),
-        ({"rows_processed": "-1"}, "rows_processed", "Must be greater"),
+        ({"rows_processed": "-1"}, "rows_processed", "Must be 0 or more."),
         ({"external_run_id": "taken"}, "external_run_id", "has a run with this external id already"),
     ],
 )
