@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -61,7 +63,9 @@ def update(client_id: UUID) -> Response | tuple[str, int]:
             )
         )
     if issues:
-        return _edit_form(clients.get_client(client_id=client_id), forms.shown(request.form), issues), 422
+        client = clients.get_client(client_id=client_id)
+        theirs = forms.differences(issues, values, {"name": client.name})
+        return _edit_form(client, forms.shown(request.form), issues, theirs), 422
     flash("Saved.")
     return redirect(url_for("clients.show", client_id=client_id), code=303)
 
@@ -84,6 +88,15 @@ def disable(client_id: UUID) -> Response | str:
     return redirect(url_for("clients.show", client_id=client_id), code=303)
 
 
-def _edit_form(client: Client, values: dict[str, Any], issues: forms.Issues) -> str:
-    version = forms.version_to_show(request.form.get("version"), version_of(client), issues)
-    return render_template("clients/edit.html", client=client, version=version, values=values, issues=issues)
+def _edit_form(
+    client: Client, values: dict[str, Any], issues: forms.Issues, theirs: Mapping[str, forms.Theirs] | None = None
+) -> str:
+    return render_template(
+        "clients/edit.html",
+        now=datetime.now(UTC),
+        client=client,
+        version=forms.version_to_show(request.form.get("version"), version_of(client), issues),
+        values=values,
+        issues=issues,
+        theirs=theirs or {},
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +17,7 @@ from chm_web.schemas import PipelineSchema
 from chm_web.services import clients, pipelines
 from chm_web.services.exceptions import Conflict, Invalid, NotFound
 from chm_web.services.versions import version_of
-from chm_web.web import asked, forms
+from chm_web.web import asked, forms, shared_ids
 from chm_web.web.pipelines import blueprint
 
 CLIENTS_TO_CHOOSE = 1000
@@ -43,6 +45,8 @@ def create() -> Response | tuple[str, int]:
     if client_id is None:
         issues["client_id"] = "Choose a client."
     elif not issues:
+        issues = shared_ids.question(values, client_id=client_id)
+    if client_id is not None and not issues:
         try:
             pipeline = pipelines.create_pipeline(client_id=client_id, **values, updated_by=actor().name)
         except NotFound as err:
@@ -59,13 +63,16 @@ def create() -> Response | tuple[str, int]:
 def edit(pipeline_id: UUID) -> str:
     """Show the form of a pipeline. For operators and admins."""
     pipeline = pipelines.get_pipeline(pipeline_id=pipeline_id)
-    return _edit_form(pipeline, {name: getattr(pipeline, name) for name in _SCHEMA.load_fields}, {})
+    return _edit_form(pipeline, _values_of(pipeline), {})
 
 
 @blueprint.post("/<uuid:pipeline_id>/edit", allow=Permission.OPERATE)
 def update(pipeline_id: UUID) -> Response | tuple[str, int]:
     """Change a pipeline and lead to its page. For operators and admins."""
     values, issues = forms.read(_SCHEMA, request.form)
+    pipeline = pipelines.get_pipeline(pipeline_id=pipeline_id)
+    if not issues:
+        issues = shared_ids.question(values, client_id=pipeline.client_id, pipeline=pipeline)
     if not issues:
         issues = forms.attempt(
             lambda: pipelines.update_pipeline(
@@ -77,7 +84,8 @@ def update(pipeline_id: UUID) -> Response | tuple[str, int]:
         )
     pipeline = pipelines.get_pipeline(pipeline_id=pipeline_id)
     if issues:
-        return _edit_form(pipeline, forms.shown(request.form), issues), 422
+        theirs = forms.differences(issues, values, _values_of(pipeline))
+        return _edit_form(pipeline, forms.shown(request.form), issues, theirs), 422
     flash("Saved.")
     return redirect(url_for("pipelines.show", pipeline_id=pipeline_id), code=303)
 
@@ -112,14 +120,22 @@ def _new_form(values: dict[str, Any], issues: forms.Issues) -> str:
     )
 
 
-def _edit_form(pipeline: Pipeline, values: dict[str, Any], issues: forms.Issues) -> str:
+def _values_of(pipeline: Pipeline) -> dict[str, Any]:
+    return {name: getattr(pipeline, name) for name in _SCHEMA.load_fields}
+
+
+def _edit_form(
+    pipeline: Pipeline, values: dict[str, Any], issues: forms.Issues, theirs: Mapping[str, forms.Theirs] | None = None
+) -> str:
     return render_template(
         "pipelines/edit.html",
+        now=datetime.now(UTC),
         pipeline=pipeline,
         client=clients.get_client(client_id=pipeline.client_id),
         version=forms.version_to_show(request.form.get("version"), version_of(pipeline), issues),
         values=values,
         issues=issues,
+        theirs=theirs or {},
         **_choices(),
     )
 

@@ -16,7 +16,7 @@ from chm_web.access.permissions import Permission
 from chm_web.ingestion import queue
 from chm_web.ingestion.progress import SyncScope
 from chm_web.models import Environment, PipelineType, Platform
-from chm_web.services import clients, pipeline_table, pipelines
+from chm_web.services import clients, naming, pipeline_table, pipelines
 from chm_web.services.exceptions import Conflict, NotFound, Unavailable
 from chm_web.services.health import Health
 from chm_web.services.pipeline_table import PipelineFilters, PipelineOrder, PipelineRow
@@ -24,6 +24,8 @@ from chm_web.web import asked, exports
 from chm_web.web.pipelines import blueprint
 
 ROWS_A_PAGE = 50
+NAMED = 5
+"""Of the pipelines that are to be disabled, so many are named, and the rest counted."""
 CLIENTS_TO_CHOOSE = 1000
 DEFAULT_ORDER = "client"
 _FILTERS = {"q", "client_id", "platform", "pipeline_type", "environment", "health", "active"}
@@ -78,6 +80,7 @@ def index() -> str:
         environments=Environment,
         healths=Health,
         strip_length=pipeline_table.STRIP_LENGTH,
+        named=NAMED,
     )
 
 
@@ -102,7 +105,8 @@ def bulk() -> BaseResponse | str:
         _set_active(marked, is_active=True)
     elif action == "disable":
         if request.form.get("confirmed") != "yes":
-            return render_template("pipelines/disable_marked.html", marked=marked)
+            names = naming.name_pipelines(pipeline_ids=marked)
+            return render_template("pipelines/disable_marked.html", marked=marked, names=names, named=NAMED)
         _set_active(marked, is_active=False)
     elif action == "ingest":
         _ingest(marked)
