@@ -1,7 +1,7 @@
 # The commands of this project. `make demo` and `make test` need Python 3.11 or later and nothing else.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock bench dashboards clean
+.PHONY: help setup demo test check format lock bench dashboards pictures clean
 
 # The newest Python that is there; override with: make PYTHON=python3.12 setup
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 STAMP := .venv/.installed
 LOCKS := requirements.txt requirements-dev.txt
-SOURCES := chm_web tests benchmarks dashboards wsgi.py worker.py migrations/env.py
+SOURCES := chm_web tests benchmarks dashboards pictures wsgi.py worker.py migrations/env.py
 
 help:
 	@echo "make demo        the whole of CHM on this machine: databases, a partner, a worker, the web app"
@@ -17,6 +17,7 @@ help:
 	@echo "make check       formatting, lint, types, architecture, the API's contract"
 	@echo "make bench       benchmarks, written to benchmarks/RESULTS.md"
 	@echo "make dashboards  Grafana's dashboards, written to docker/grafana"
+	@echo "make pictures    every page as a picture, in build/pictures"
 	@echo "make setup       .venv with everything (the others do it when needed)"
 
 $(STAMP): $(LOCKS) pyproject.toml package-lock.json requirements-node.txt chm_web/assets.py
@@ -61,6 +62,10 @@ bench: $(STAMP)
 # What Grafana reads, from dashboards/grafana and the contract's queries.
 dashboards: $(STAMP)
 	$(BIN)/python -W ignore::DeprecationWarning -m dashboards $(ARGS)
+
+# Every page of the demo at two sizes in both themes; ARGS=--docs renews those of docs/. Needs Chromium.
+pictures: $(STAMP)
+	$(BIN)/python -m pictures $(ARGS)
 
 clean:
 	rm -rf .venv node_modules static/vendor .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -232,7 +232,6 @@
     sayMoments(document);
     showFailing();
     countAllMarked();
-    showFilters();
     endToasts();
     var panel = byId("ingest-panel");
     if (panel) announce(panel.dataset.announce);
@@ -275,7 +274,6 @@
     if (button.dataset.action === "theme") changeTheme();
     if (button.dataset.action === "zone") changeZone();
     if (button.dataset.action === "menu") toggleMenu(button);
-    if (button.dataset.action === "filters") toggleFilters(button);
     if (button.dataset.action === "copy") copy(button);
     if (button.dataset.action === "take") take(button);
     if (button.dataset.action === "print") window.print();
@@ -285,21 +283,6 @@
     var open = button.getAttribute("aria-expanded") !== "true";
     button.setAttribute("aria-expanded", String(open));
     byId("menu").classList.toggle("is-open", open);
-  }
-
-  // On a phone the filters that are not in use wait behind a button.
-  var filtersOpen = false;
-
-  function toggleFilters(button) {
-    filtersOpen = button.getAttribute("aria-expanded") !== "true";
-    showFilters();
-  }
-
-  function showFilters() {
-    document.querySelectorAll('[data-action="filters"]').forEach(function (button) {
-      button.setAttribute("aria-expanded", String(filtersOpen));
-      button.closest("form").classList.toggle("is-open", filtersOpen);
-    });
   }
 
   // A field that somebody else has changed meanwhile gets their value, as if it had been typed.
