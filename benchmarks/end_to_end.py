@@ -23,7 +23,7 @@ from chm_web.commands.processes import Child
 from chm_web.config import ROOT, Config
 from chm_web.extensions import db
 from chm_web.ingestion.job import ingest_pipelines, open_client
-from chm_web.ingestion.progress import Counts, IngestionJob, JobState, RejectedRun, SyncScope
+from chm_web.ingestion.progress import Counts, IngestionJob, JobState, RejectedRun, SyncScope, UnreadPipeline
 from chm_web.ingestion.queue import count_live_workers, get_job, request_sync
 from chm_web.ingestion.sources_config import sources_of
 from chm_web.models import Client, Pipeline, PipelineType, Platform
@@ -224,6 +224,10 @@ class _Nowhere:
 
     def pipeline_done(self, pipeline_id: UUID) -> None:
         """Nothing to do."""
+
+    def unread(self, pipeline: UnreadPipeline) -> None:
+        """Give up: figures without a pipeline would flatter."""
+        raise RuntimeError(f"{pipeline.external_id} could not be read: {pipeline.reason}")
 
     def is_done(self, pipeline_id: UUID) -> bool:
         """Nothing is."""

@@ -13,17 +13,26 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from playwright.sync_api import Browser, Page, StorageState, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    StorageState,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
 from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = "/usr/bin/chromium"
-PASSWORD = "pictures"
-START_SECONDS = 180.0
+PASSWORD = "pictures"  # noqa: S105 - of a demo that lives for minutes on the loopback interface
+START_SECONDS = 600.0
 
 Theme = Literal["light", "dark"]
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
@@ -42,6 +51,34 @@ DOCS: dict[str, tuple[str, str, Theme]] = {
 }
 
 
+@dataclass(frozen=True)
+class Camera:
+    """A browser that shows the demo to somebody who is signed in."""
+
+    browser: Browser
+    url: str
+    state: StorageState
+
+    def open(self, size: str, theme: Theme) -> BrowserContext:
+        """Open a window of a size in a theme."""
+        width, height = SIZES[size]
+        viewport: ViewportSize = {"width": width, "height": height}
+        return self.browser.new_context(
+            viewport=viewport, color_scheme=theme, storage_state=self.state, reduced_motion="reduce"
+        )
+
+    def take(self, path: str, file: Path, *, size: str, theme: Theme, whole: bool) -> None:
+        """Take one page, once all of its parts are there; ``whole``: all of its length."""
+        context = self.open(size, theme)
+        page = context.new_page()
+        page.goto(self.url + path)
+        expect(page.locator("[hx-trigger=load]")).to_have_count(0)
+        page.wait_for_timeout(300)  # charts draw themselves in their own time
+        page.screenshot(path=file, full_page=whole)
+        print(f"{file.name}: {file.stat().st_size / 1000:.0f} kB")
+        context.close()
+
+
 def main() -> None:
     """Take the pictures."""
     parser = argparse.ArgumentParser(prog="python -m pictures", description=__doc__)
@@ -52,13 +89,13 @@ def main() -> None:
     asked = parser.parse_args()
     with demo(asked.url) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        state = sign_in(browser, url)
-        paths = find_paths(browser, url, state)
+        camera = Camera(browser, url, sign_in(browser, url))
+        paths = find_paths(camera)
         if asked.docs:
             for name, (page, size, theme) in DOCS.items():
-                take(browser, url + paths[page], ROOT / "docs" / f"{name}.png", size, theme, state, whole=False)
+                camera.take(paths[page], ROOT / "docs" / f"{name}.png", size=size, theme=theme, whole=False)
         else:
-            take_all(browser, url, {name: paths[name] for name in asked.only or paths}, asked.into, state)
+            take_all(camera, {name: paths[name] for name in asked.only or paths}, asked.into)
         browser.close()
 
 
@@ -125,13 +162,13 @@ def make_rules(page: Page, url: str) -> None:
         expect(page.locator(".toast").last).to_contain_text("created")
 
 
-def find_paths(browser: Browser, url: str, state: StorageState) -> dict[str, str]:
+def find_paths(camera: Camera) -> dict[str, str]:
     """Give the path of every page by its name, those of single things found as a reader would: by their links."""
-    context = browser.new_context(storage_state=state)
+    context = camera.open("desktop", "light")
     page = context.new_page()
 
     def link(path: str, selector: str) -> str:
-        page.goto(url + path)
+        page.goto(camera.url + path)
         return page.locator(selector).first.get_attribute("href") or ""
 
     pipeline = link("/pipelines?order=health", "main tbody th a.name")
@@ -163,36 +200,19 @@ def find_paths(browser: Browser, url: str, state: StorageState) -> dict[str, str
     return found
 
 
-def take_all(browser: Browser, url: str, paths: dict[str, str], into: Path, state: StorageState) -> None:
+def take_all(camera: Camera, paths: dict[str, str], into: Path) -> None:
     """Take each page whole, at each size and in each theme, and the report as it is printed."""
     into.mkdir(parents=True, exist_ok=True)
     for name, path in paths.items():
         for size in SIZES:
             for theme in THEMES:
-                take(browser, url + path, into / f"{name}-{size}-{theme}.png", size, theme, state, whole=True)
+                camera.take(path, into / f"{name}-{size}-{theme}.png", size=size, theme=theme, whole=True)
     if "report" in paths:
-        context = browser.new_context(storage_state=state)
+        context = camera.open("desktop", "light")
         page = context.new_page()
-        page.goto(url + paths["report"])
+        page.goto(camera.url + paths["report"])
         page.pdf(path=into / "report.pdf", prefer_css_page_size=True)
         context.close()
-
-
-def take(
-    browser: Browser, address: str, file: Path, size: str, theme: Theme, state: StorageState, *, whole: bool
-) -> None:
-    """Take one page, once all of its parts are there; ``whole``: all of its length."""
-    width, height = SIZES[size]
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=theme, storage_state=state, reduced_motion="reduce"
-    )
-    page = context.new_page()
-    page.goto(address)
-    expect(page.locator("[hx-trigger=load]")).to_have_count(0)
-    page.wait_for_timeout(300)  # charts draw themselves in their own time
-    page.screenshot(path=file, full_page=whole)
-    print(f"{file.name}: {file.stat().st_size / 1000:.0f} kB")
-    context.close()
 
 
 main()

@@ -41,8 +41,8 @@ class OverTime:
 class Mark:
     """Runs of one status close together in time: most often a single one.
 
-    ``runs_within``: those of its ``runs`` that count in the window. One that was under way at its end is drawn there, and
-    counts in the window that it ended in.
+    ``runs_within``: those of its ``runs`` that count in the window. One that was under way at its end is drawn there,
+    and counts in the window that it ended in.
     """
 
     status: RunStatus

@@ -32,8 +32,8 @@ _KEYS_AT_ONCE = 5_000
 class RunFilter:
     """Which runs of all pipelines are meant; None: any.
 
-    ``since`` (inclusive) and ``until`` (exclusive) are on event time; ``q`` is part of the pipeline's name. ``error`` is
-    part of what went wrong, of failed runs alone; it takes a window of ``ERROR_SEARCH`` at most.
+    ``since`` (inclusive) and ``until`` (exclusive) are on event time; ``q`` is part of the pipeline's name. ``error``
+    is part of what went wrong, of failed runs alone; it takes a window of ``ERROR_SEARCH`` at most.
     """
 
     client_id: UUID | None = None

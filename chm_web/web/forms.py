@@ -108,7 +108,7 @@ def _in_words(value: Any, names: Mapping[Any, str]) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return number(value)
-    return names.get(value) or (words(value) if isinstance(value, enum.Enum) else str(value))
+    return names.get(value) or (words(value) if isinstance(value, enum.StrEnum) else str(value))
 
 
 def version_to_show(sent: str | None, now: str, issues: Issues) -> str:

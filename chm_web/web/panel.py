@@ -70,6 +70,4 @@ def panel_for_job(job: IngestionJob) -> IngestPanel:
         rejected, unread = [], []
     concerned = {run.pipeline_id for run in rejected if run.pipeline_id} | {one.pipeline_id for one in unread}
     names = naming.name_pipelines(pipeline_ids=concerned)
-    return IngestPanel(
-        scope=job.scope, job=job, rejected=tuple(rejected), unread=tuple(unread), pipeline_names=names
-    )
+    return IngestPanel(scope=job.scope, job=job, rejected=tuple(rejected), unread=tuple(unread), pipeline_names=names)

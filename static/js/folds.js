@@ -15,7 +15,7 @@
   }
 
   function showFilters() {
-    document.querySelectorAll("[data-filters-more]").forEach(function (button) {
+    document.querySelectorAll("[data-more-filters]").forEach(function (button) {
       button.setAttribute("aria-expanded", String(filtersOpen));
       button.closest("form").classList.toggle("is-open", filtersOpen);
     });
@@ -24,7 +24,7 @@
   document.addEventListener("click", function (event) {
     var summary = event.target.closest("details[data-fold] > summary");
     if (summary) chosen[summary.parentNode.dataset.fold] = !summary.parentNode.open;
-    if (event.target.closest("[data-filters-more]")) {
+    if (event.target.closest("[data-more-filters]")) {
       filtersOpen = !filtersOpen;
       showFilters();
     }

@@ -70,7 +70,9 @@ def test_pipelines_with_changing_results_stand_in_the_order_of_their_first_figur
     page = client.get(f"/clients/{owner.id}/report?{PERIOD}").text
 
     table = page[page.index("Pipelines with changing results") : page.index("Pipelines</h2>")]
-    figures = re.findall(r'<th scope="row">(\w+)</th><td class="num strong">([\d.]+ %)</td><td class="num">(\d+)', table)
+    figures = re.findall(
+        r'<th scope="row">(\w+)</th><td class="num strong">([\d.]+ %)</td><td class="num">(\d+)', table
+    )
     assert figures == [("often", "100 %", "4"), ("seldom", "31.6 %", "6")]
 
 

@@ -204,7 +204,9 @@ def test_number_beyond_a_bound_is_told_that_bound_alone(send: Send, typed: str, 
 
 
 def test_change_by_somebody_else_meanwhile_is_told_and_the_input_is_kept(committed_app: Flask) -> None:
-    pipeline_id = make_pipeline(name="orders", external_id=None).id  # with real commits, since a version is the time of a transaction
+    pipeline_id = make_pipeline(
+        name="orders", external_id=None
+    ).id  # with real commits, since a version is the time of a transaction
     client = client_of(committed_app)
     address = f"/pipelines/{pipeline_id}/edit"
     form = client.get(address).text

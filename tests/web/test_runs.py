@@ -107,7 +107,8 @@ def three(app: Flask) -> dict[str, str]:
 def test_errors_are_searched_in_so_many_days_and_the_page_says_so(client: FlaskClient) -> None:
     for name, days in (("march", 40), ("april", 3)):
         ended = datetime(2026, 5, 1, tzinfo=UTC) - timedelta(days=days)
-        make_run(make_pipeline(name=name), status=RunStatus.FAILED, finished_at=ended, error_message="out of memory")
+        times = {"started_at": ended, "finished_at": ended}
+        make_run(make_pipeline(name=name), status=RunStatus.FAILED, error_message="out of memory", **times)
 
     page = client.get("/runs?window=custom&since=2026-01-01&until=2026-05-01&error=memory").text
 

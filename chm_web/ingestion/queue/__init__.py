@@ -5,11 +5,11 @@ each shard of each source, and each part is an RQ job of its own. What is kept i
 reads again, and the runs themselves are in PostgreSQL.
 
 Keys: ``chm:job:<id>`` what was asked for; ``chm:part:<id>`` a part's progress, ``:rejected`` its rejected runs,
-``:done`` the pipelines it has done, ``:unread`` those that could not be read; ``chm:jobs`` job ids by time, ``chm:last`` by scope; ``chm:live`` ids of jobs not
-seen to end; ``chm:watermark:<source>`` and ``chm:position:<source>`` how far feeds have been read,
-``chm:known:<source>`` the pipelines that an account's feed was read for; ``chm:lock:<...>``;
-``chm:signs`` and ``chm:source:<name>`` who is alive and when a source was last read. What belongs to a job ends by
-itself after a week.
+``:done`` the pipelines it has done, ``:unread`` those that could not be read; ``chm:jobs`` job ids by time,
+``chm:last`` by scope; ``chm:live`` ids of jobs not seen to end; ``chm:watermark:<source>`` and
+``chm:position:<source>`` how far feeds have been read, ``chm:known:<source>`` the pipelines that an account's feed was
+read for; ``chm:lock:<...>``; ``chm:signs`` and ``chm:source:<name>`` who is alive and when a source was last read.
+What belongs to a job ends by itself after a week.
 
 What is pushed leaves ``chm:unmapped``, names that no pipeline bears by time, and ``chm:unmapped:<name>`` what was
 reported under one, for a week; ``chm:failure:<id>`` a run that failed and ``chm:failure-text:<id>`` why a task in it

@@ -116,7 +116,8 @@ def note_read(redis: Redis, *, source: str, part_id: str, scope: SyncScope, erro
 def _has_read_all(redis: Redis, source: str, part_id: str) -> bool:
     """Whether all parts of the job that are this source's have ended without an error, and read something.
 
-    Single pipelines that could not be read are no trouble of the source, unless all are. Each part's own end is written before it looks, so of parts that end at once the last one sees them all.
+    Single pipelines that could not be read are no trouble of the source, unless all are. Each part's own end
+    is written before it looks, so of parts that end at once the last one sees them all.
     """
     parts = json.loads(text(redis.hget(f"chm:job:{part_id.rpartition('-')[0]}", "parts")) or "[]")
     with redis.pipeline(transaction=False) as pipe:
