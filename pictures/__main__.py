@@ -156,7 +156,7 @@ def make_rules(page: Page, url: str) -> None:
     """Make an alert rule for each of three clients."""
     for number, destination in enumerate(("#data-oncall", "#orders", "#night-shift"), start=1):
         page.goto(f"{url}/alert-rules/new")
-        page.get_by_label("Client").select_option(index=number)
+        page.get_by_label("Client", exact=True).select_option(index=number)
         page.get_by_label("Destination").fill(destination)
         page.get_by_role("button", name="Create rule").click()
         expect(page.locator(".toast").last).to_contain_text("created")
