@@ -25,8 +25,8 @@ def test_their_value_is_taken_at_a_press_and_one_of_ones_own_is_kept(page: Page,
     expect(page.locator(".form-stale")).to_contain_text("by anna")
 
     page.locator("#platform-theirs").get_by_role("button", name="Take theirs").click()
-    expect(page.get_by_label("Platform")).to_have_value("dbt")
-    expect(page.get_by_label("Platform")).to_be_focused()
+    expect(page.get_by_label("Platform", exact=True)).to_have_value("dbt")
+    expect(page.get_by_label("Platform", exact=True)).to_be_focused()
     page.get_by_role("button", name="Save").click()
 
     expect(page.get_by_role("heading", level=1)).to_have_text("orders_mine")
