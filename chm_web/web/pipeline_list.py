@@ -20,7 +20,7 @@ from chm_web.services import clients, pipeline_table, pipelines
 from chm_web.services.exceptions import Conflict, NotFound, Unavailable
 from chm_web.services.health import Health
 from chm_web.services.pipeline_table import PipelineFilters, PipelineOrder, PipelineRow
-from chm_web.web import asked, exports
+from chm_web.web import asked, changing, exports
 from chm_web.web.pipelines import blueprint
 
 ROWS_A_PAGE = 50
@@ -101,8 +101,8 @@ def bulk() -> BaseResponse | str:
     elif action == "enable":
         _set_active(marked, is_active=True)
     elif action == "disable":
-        if request.form.get("confirmed") != "yes":
-            return render_template("pipelines/disable_marked.html", marked=marked)
+        if not changing.is_confirmed():
+            return _ask_to_disable(marked)
         _set_active(marked, is_active=False)
     elif action == "ingest":
         _ingest(marked)
@@ -157,6 +157,16 @@ def _marked() -> list[UUID]:
         return list(dict.fromkeys(UUID(value) for value in values))
     except ValueError:
         abort(400, description="A marked pipeline is not given by its id.")
+
+
+def _ask_to_disable(marked: list[UUID]) -> str:
+    return changing.ask_to_disable(
+        f"Disable {_count(len(marked))}",
+        "pipeline" if len(marked) == 1 else "pipelines",
+        action=url_for("pipelines.bulk", **asked.parameters()),
+        back=url_for("pipelines.index", **asked.parameters()),
+        kept=(("action", "disable"), *(("pipeline_id", pipeline_id) for pipeline_id in marked)),
+    )
 
 
 def _set_active(marked: list[UUID], *, is_active: bool) -> None:
