@@ -93,7 +93,8 @@ ROWS = text("""
         p.is_active, p.client_is_active, p.expected_every_minutes, p.health, p.since, p.last_finished_at,
         p.last_success_at, p.running_since, known.external_id,
         CASE
-            WHEN EXISTS (SELECT FROM alert_rules r WHERE r.pipeline_id = p.pipeline_id AND r.is_enabled) THEN 'own'
+            WHEN EXISTS (SELECT FROM alert_rules r WHERE r.pipeline_id = p.pipeline_id AND r.is_enabled)
+                THEN 'pipeline'
             WHEN EXISTS (
                 SELECT FROM alert_rules r
                 WHERE r.client_id = p.client_id AND r.pipeline_id IS NULL AND r.is_enabled

@@ -17,7 +17,7 @@ from chm_web.extensions import db
 from chm_web.models import Pipeline, Platform, Run, RunStatus
 from chm_web.queries import run_lists as queries
 from chm_web.services.exceptions import FieldIssue, Invalid
-from chm_web.services.paging import Page, decode_cursor, encode_cursor, search_pattern
+from chm_web.services.paging import Page, cursor_after, decode_cursor, search_pattern
 from chm_web.services.pipelines import get_pipeline
 
 _FLEET = "runs.fleet"
@@ -93,10 +93,7 @@ def list_runs(*, wanted: RunFilter, limit: int = 100, cursor: str | None = None,
     if named:
         query = query.options(joinedload(Run.pipeline).joinedload(Pipeline.client), defer(Run.payload))
     items = list(db.session.scalars(query))
-    if len(items) <= limit:
-        return Page(items, None)
-    last = items[limit - 1]
-    return Page(items[:limit], encode_cursor((last.event_at, last.id), kind=_FLEET))
+    return Page(items[:limit], cursor_after(items, limit, lambda run: (run.event_at, run.id), kind=_FLEET))
 
 
 def read_runs(*, wanted: RunFilter, limit: int) -> Iterator[Run]:
@@ -216,9 +213,9 @@ def _latest_order_page(query: Select[Run], *, descending: bool, limit: int, curs
     for part in parts:
         items += db.session.scalars(part.order_by(*_latest_order(descending)).limit(limit + 1 - len(items)))
         if len(items) > limit:
-            last = items[limit - 1]
-            return Page(items[:limit], encode_cursor((last.started_at, last.finished_at, last.id), kind=kind))
-    return Page(items, None)
+            break
+    next_cursor = cursor_after(items, limit, lambda run: (run.started_at, run.finished_at, run.id), kind=kind)
+    return Page(items[:limit], next_cursor)
 
 
 def _latest_order(descending: bool) -> list[ColumnElement[Any]]:
