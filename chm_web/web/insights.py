@@ -59,8 +59,7 @@ def export(table: str) -> Response:
 
 
 def _window(now: datetime) -> asked.Window:
-    key = asked.choice("window", ("7d", "14d", "30d"))
-    return asked.Window(key, now - asked.WINDOWS[key], now)
+    return asked.window(now=now, options=("7d", "14d", "30d"), custom=False)
 
 
 def _platform_chart(platforms: Sequence[PlatformOutcomes]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def read_pipeline_page(pipeline_id: UUID) -> dict[str, Any]:
             pipeline_id=pipeline_id, limit=RUNS_A_PAGE, cursor=cursor, payloads=False, **filters
         ),
         **filters,
-        "status_filters": STATUS_FILTERS,
+        "status_choices": [(None, "All"), *((status, words(status)) for status in STATUS_FILTERS)],
         "cursor": cursor,
         "base_url": _base_url(),
         # The key is for those who could report runs anyway.

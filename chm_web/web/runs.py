@@ -28,7 +28,6 @@ from chm_web.web.pipeline_page import STATUS_FILTERS, asked_filters
 blueprint = PageBlueprint("runs", __name__)
 
 RUNS_A_PAGE = 50
-WINDOWS = ("24h", "7d", "30d")
 DEFAULT_WINDOW = "7d"
 MAX_CSV_ROWS = 100_000
 CLIENTS_LIMIT = 1000
@@ -51,7 +50,6 @@ def index() -> str:
         "runs/index.html",
         now=now,
         window=window,
-        windows=WINDOWS,
         wanted=wanted,
         runs=run_lists.list_runs(wanted=wanted, limit=RUNS_A_PAGE, cursor=cursor, named=True),
         clients=[(client.id, client.name) for client in clients.list_clients(limit=CLIENTS_LIMIT).items],
@@ -127,7 +125,7 @@ def _form(pipeline_id: UUID, *, values: dict[str, Any], issues: forms.Issues) ->
 
 
 def _window(now: datetime) -> Window:
-    return asked.window(now=now, options=(DEFAULT_WINDOW, *(key for key in WINDOWS if key != DEFAULT_WINDOW)))
+    return asked.window(now=now, default=DEFAULT_WINDOW)
 
 
 def _wanted(window: Window) -> RunFilter:
