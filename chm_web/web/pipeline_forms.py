@@ -15,9 +15,9 @@ from chm_web.schemas import PipelineSchema
 from chm_web.services import clients, pipelines
 from chm_web.services.exceptions import Conflict, Invalid, NotFound
 from chm_web.web import asked, changing, forms
+from chm_web.web.options import client_options
 from chm_web.web.pipelines import blueprint
 
-CLIENTS_TO_CHOOSE = 1000
 # Enabling and disabling are buttons of their own, which say what they mean.
 _SCHEMA = PipelineSchema(exclude=("is_active",))
 
@@ -83,7 +83,7 @@ def _new_form(values: dict[str, Any], issues: forms.Issues) -> str:
     return render_template(
         "pipelines/new.html",
         client=clients.get_client(client_id=client_id) if client_id else None,
-        clients=[] if client_id else _clients(),
+        clients=[] if client_id else client_options(is_active=True),
         values=values,
         issues=issues,
         **_choices(),
@@ -105,11 +105,6 @@ def _edit_form(pipeline: Pipeline, version: str, values: dict[str, Any], issues:
 _PIPELINE = changing.Changeable(
     "pipeline", _SCHEMA, pipelines.get_pipeline, pipelines.update_pipeline, _edit_form
 )
-
-
-def _clients() -> list[tuple[UUID, str]]:
-    listed = clients.list_clients(is_active=True, limit=CLIENTS_TO_CHOOSE).items
-    return [(client.id, client.name) for client in listed]
 
 
 def _choices() -> dict[str, Any]:

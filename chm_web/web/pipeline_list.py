@@ -16,15 +16,15 @@ from chm_web.access.permissions import Permission
 from chm_web.ingestion import queue
 from chm_web.ingestion.progress import SyncScope
 from chm_web.models import Environment, PipelineType, Platform
-from chm_web.services import clients, pipeline_table, pipelines
+from chm_web.services import pipeline_table, pipelines
 from chm_web.services.exceptions import Conflict, NotFound, Unavailable
 from chm_web.services.health import Health
 from chm_web.services.pipeline_table import PipelineFilters, PipelineOrder, PipelineRow
 from chm_web.web import asked, changing, exports
+from chm_web.web.options import client_options
 from chm_web.web.pipelines import blueprint
 
 ROWS_A_PAGE = 50
-CLIENTS_TO_CHOOSE = 1000
 DEFAULT_ORDER = "client"
 _FILTERS = {"q", "client_id", "platform", "pipeline_type", "environment", "health", "active"}
 # What is enabled is what the overview counts: a pipeline of a disabled client is not.
@@ -72,7 +72,7 @@ def index() -> str:
         filters=_filters(),
         is_filtered=bool(asked.parameters().keys() & _FILTERS),
         order=f"{'-' if descending else ''}{order}",
-        clients=[(client.id, client.name) for client in clients.list_clients(limit=CLIENTS_TO_CHOOSE).items],
+        clients=client_options(),
         platforms=Platform,
         pipeline_types=PipelineType,
         environments=Environment,

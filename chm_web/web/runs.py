@@ -23,6 +23,7 @@ from chm_web.web.asked import Window
 from chm_web.web.blueprints import PageBlueprint
 from chm_web.web.exports import csv_response
 from chm_web.web.formats import words
+from chm_web.web.options import client_options
 from chm_web.web.pipeline_page import STATUS_FILTERS, asked_filters
 
 blueprint = PageBlueprint("runs", __name__)
@@ -30,7 +31,6 @@ blueprint = PageBlueprint("runs", __name__)
 RUNS_A_PAGE = 50
 DEFAULT_WINDOW = "7d"
 MAX_CSV_ROWS = 100_000
-CLIENTS_LIMIT = 1000
 STATUSES = [(status, words(status)) for status in STATUS_FILTERS]
 
 _CSV_HEADER = (
@@ -52,7 +52,7 @@ def index() -> str:
         window=window,
         wanted=wanted,
         runs=run_lists.list_runs(wanted=wanted, limit=RUNS_A_PAGE, cursor=cursor, named=True),
-        clients=[(client.id, client.name) for client in clients.list_clients(limit=CLIENTS_LIMIT).items],
+        clients=client_options(),
         pipeline=wanted.pipeline_id and pipelines.get_pipeline(pipeline_id=wanted.pipeline_id),
         platforms=[(platform, words(platform)) for platform in Platform],
         status_filters=STATUSES,
