@@ -29,6 +29,15 @@ CLIENT_FAILURES = text("""
 """)
 """A client's failures by bucket of time, those without any too."""
 
+CLIENT_RUNS = text("""
+    SELECT r.event_at >= :since AS is_within, r.status, count(*) AS runs
+    FROM pipelines p
+    JOIN runs r ON r.pipeline_id = p.id
+    WHERE p.client_id = :client_id AND r.event_at >= :before AND r.event_at < :until
+    GROUP BY 1, 2
+""")
+"""A client's runs by status, those of a window (``since`` to ``until``) and those ``before`` it apart."""
+
 CLIENT_TALLY = text("""
     SELECT health, count(*) AS pipelines, count(running_since) AS running
     FROM reporting.pipeline_health_at(:now)

@@ -14,6 +14,7 @@ from chm_web.queries import client_table as queries
 from chm_web.queries.client_table import Order
 from chm_web.queries.orderings import after_parameters
 from chm_web.services.health import Health, HealthTally
+from chm_web.services.outcomes import share_change
 from chm_web.services.paging import JudgedPage, cursor_after, keyset_after, search_pattern
 
 DAY = timedelta(hours=24)
@@ -42,9 +43,7 @@ class ClientRow:
     @property
     def success_change(self) -> float | None:
         """By how much the success rate has changed; None where there is nothing to compare."""
-        if self.success_rate is None or self.success_rate_before is None:
-            return None
-        return self.success_rate - self.success_rate_before
+        return share_change(self.success_rate, self.success_rate_before)
 
 
 def list_client_rows(

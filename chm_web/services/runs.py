@@ -42,7 +42,6 @@ __all__ = [
     "manual_run_id",
     "record_runs",
     "report_run",
-    "success_share",
     "summarize_client_runs",
     "summarize_error",
 ]
@@ -229,12 +228,6 @@ def count_client_runs_by_status(*, client_id: UUID, since: datetime, until: date
         queries.STATUS_COUNTS, {"client_id": client_id, "since": since, "until": until}
     ).mappings()
     return dict.fromkeys(RunStatus, 0) | {RunStatus(row["status"]): row["runs"] for row in rows}
-
-
-def success_share(counts: Mapping[RunStatus, int]) -> float | None:
-    """Give the share of successes among the runs that succeeded or failed, 0 to 1; None when there are none."""
-    decided = counts.get(RunStatus.SUCCESS, 0) + counts.get(RunStatus.FAILED, 0)
-    return counts.get(RunStatus.SUCCESS, 0) / decided if decided else None
 
 
 def _write_one(record: RunRecord, statement: str, updated_by: str | None) -> bool:

@@ -74,6 +74,7 @@ def init_app(app: Flask) -> None:
         moment_label,
         number,
         percent,
+        points,
         received_words,
         short,
         span,
@@ -105,9 +106,14 @@ def percent(share: float | None) -> str:
 
 
 def change(difference: float) -> str:
-    """Say by how much a share has changed, in percentage points: +1.2 points; unchanged when it is under 0.05."""
-    points = difference * 100
-    return "unchanged" if abs(points) < 0.05 else f"{points:+.1f} points".replace("-", "\N{MINUS SIGN}")
+    """Say by how much a share has changed, in percentage points: +1.2 points; unchanged when that is none."""
+    changed = points(difference)
+    return f"{changed:+.1f} points".replace("-", "\N{MINUS SIGN}") if changed else "unchanged"
+
+
+def points(difference: float) -> float:
+    """Give by how much a share has changed in percentage points, to a tenth: no more of it is told anywhere."""
+    return round(difference * 100, 1)
 
 
 def choices(kind: Iterable[enum.StrEnum]) -> list[tuple[str, str]]:
