@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
 from chm_web.models import AlertRule, Channel, RuleType
-from chm_web.schemas import AlertRuleSchema
+from chm_web.schemas.alert_rules import AlertRuleSchema
 from chm_web.services import alert_rules, naming
 from chm_web.services.alert_rule_lists import ListedRule, list_rules_by_scope
 from chm_web.services.exceptions import NotFound

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
 from chm_web.models import Client
-from chm_web.schemas import ClientSchema
+from chm_web.schemas.inventory import ClientSchema
 from chm_web.services import clients
 from chm_web.services.exceptions import Conflict, Invalid
 from chm_web.web import changing, forms

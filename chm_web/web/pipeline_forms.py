@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
 from chm_web.models import Environment, Pipeline, PipelineType, Platform
-from chm_web.schemas import PipelineSchema
+from chm_web.schemas.inventory import PipelineSchema
 from chm_web.services import clients, pipelines
 from chm_web.services.exceptions import Conflict, Invalid, NotFound
 from chm_web.web import asked, changing, forms

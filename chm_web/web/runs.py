@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
 from chm_web.models import Platform, Run, RunStatus
-from chm_web.schemas import RunSchema
+from chm_web.schemas.runs import RunSchema
 from chm_web.services import clients, health, pipeline_history, pipelines, run_lists, runs
 from chm_web.services.run_lists import RunFilter
 from chm_web.services.runs import RunRecord
