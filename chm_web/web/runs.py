@@ -51,7 +51,7 @@ def index() -> str:
         now=now,
         window=window,
         wanted=wanted,
-        runs=run_lists.list_runs(wanted=wanted, limit=RUNS_A_PAGE, cursor=cursor, named=True),
+        runs=run_lists.list_named_runs(wanted=wanted, limit=RUNS_A_PAGE, cursor=cursor),
         clients=client_options(),
         pipeline=wanted.pipeline_id and pipelines.get_pipeline(pipeline_id=wanted.pipeline_id),
         platforms=[(platform, words(platform)) for platform in Platform],
