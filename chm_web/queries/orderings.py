@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+
+from sqlalchemy import RowMapping
 
 # No number of ours is as great, so what has none comes last in both directions.
 _LAST = "1e300"
@@ -51,7 +53,7 @@ class Ordering:
         numbers = [f"CAST(coalesce({number}, {_LAST}) AS double precision)" for number in [*self.first, *turned]]
         return [*numbers, *self.names, self.id]
 
-    def keys_of(self, row: Mapping[str, Any]) -> list[Any]:
+    def keys_of(self, row: RowMapping) -> list[Any]:
         """Give the keys of a row that was read with ``columns``."""
         return [row[f"key_{place}"] for place in range(len(self.types))]
 

@@ -38,14 +38,6 @@ CLIENT_RUNS = text("""
 """)
 """A client's runs by status, those of a window (``since`` to ``until``) and those ``before`` it apart."""
 
-CLIENT_TALLY = text("""
-    SELECT health, count(*) AS pipelines, count(running_since) AS running
-    FROM reporting.pipeline_health_at(:now)
-    WHERE client_id = :client_id AND is_active
-    GROUP BY health
-""")
-"""A client's active pipelines by health, whether it is itself active or not."""
-
 # A pipeline has few runs to a slot, and a slot is narrower than a mark: what is drawn stays the same however many ran.
 TIMELINES = text("""
     SELECT s.pipeline_id, r.status, count(*) AS runs, min(r.started_at) AS started_at, max(r.ended_at) AS ended_at

@@ -7,7 +7,7 @@ when a pipeline has been failing is looked up for the failing alone.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from functools import lru_cache
 
 from sqlalchemy import TextClause, text
 
@@ -46,8 +46,9 @@ CONDITIONS = {
 """What the table can be narrowed by; the parameter is called like the condition."""
 
 
+@lru_cache(maxsize=256)
 def ordered_ids(
-    *, order: Order, descending: bool, conditions: Sequence[str], is_continued: bool, is_limited: bool
+    *, order: Order, descending: bool, conditions: tuple[str, ...], is_continued: bool, is_limited: bool
 ) -> TextClause:
     """Give the ids of the pipelines that meet the ``conditions`` (names of ``CONDITIONS``), with their sort keys.
 

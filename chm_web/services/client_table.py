@@ -106,7 +106,7 @@ def _read(
     query = queries.clients(
         order=order,
         descending=descending,
-        conditions=list(conditions),
+        conditions=tuple(conditions),
         is_continued=after is not None,
         is_limited=limit is not None,
     )

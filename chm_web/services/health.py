@@ -6,7 +6,7 @@ The definition stands once, in the schema ``reporting``; every function here tak
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -88,6 +88,14 @@ class HealthTally:
 
 
 @dataclass(frozen=True)
+class ClientHealth:
+    """A client's active pipelines at one moment: counted, and those in most trouble."""
+
+    tally: HealthTally
+    pipelines: list[PipelineHealth]
+
+
+@dataclass(frozen=True)
 class StripRun:
     """One bar of a pipeline's strip."""
 
@@ -125,6 +133,18 @@ def list_client_health(
     return _list(query, now=now, health=health, limit=limit, client_id=client_id)
 
 
+def look_at_client(*, client_id: UUID, now: datetime, limit: int = 50) -> ClientHealth:
+    """Count a client's active pipelines by health, and list the ``limit`` in most trouble, worst first.
+
+    A disabled client's are counted and listed too: its page still shows them.
+    """
+    query = queries.pipeline_health(where=queries.OF_CLIENT)
+    rows = _read(query, now=now, health=None, limit=limit, client_id=client_id)
+    # So many of each state are read, each with what there is of its state.
+    tally = _tally({row["health"]: row for row in rows}.values())
+    return ClientHealth(tally, [_pipeline_health(row) for row in rows[:limit]])
+
+
 def list_health_of(*, pipeline_ids: Collection[UUID], now: datetime, limit: int = 50) -> list[PipelineHealth]:
     """List these pipelines, worst first, at most ``limit`` of each state of health."""
     query = queries.pipeline_health(where=queries.OF_PIPELINES)
@@ -160,15 +180,22 @@ def run_strips(*, pipeline_ids: Iterable[UUID], length: int = 14) -> dict[UUID, 
 def _list(
     query: TextClause, *, now: datetime, health: Collection[Health] | None, limit: int, **scope: Any
 ) -> list[PipelineHealth]:
+    return [_pipeline_health(row) for row in _read(query, now=now, health=health, limit=limit, **scope)]
+
+
+def _read(
+    query: TextClause, *, now: datetime, health: Collection[Health] | None, limit: int, **scope: Any
+) -> Sequence[RowMapping]:
     parameters = {"now": now, "health": None if health is None else list(health), "limit": limit, **scope}
-    return [_pipeline_health(row) for row in db.session.execute(query, parameters).mappings()]
+    return db.session.execute(query, parameters).mappings().all()
 
 
 def _pipeline_health(row: RowMapping) -> PipelineHealth:
     latest = row["latest_status"]
-    # Its place among those of its health served the limit alone.
+    # Its place among those of its health served the limit, what there is of that health the tally.
     values = {**row, "health": Health(row["health"]), "latest_status": RunStatus(latest) if latest else None}
-    del values["place"]
+    for name in ("place", "pipelines", "running"):
+        del values[name]
     return PipelineHealth(**values)
 
 

@@ -11,7 +11,6 @@ from uuid import UUID
 from chm_web.extensions import db
 from chm_web.models import RunStatus
 from chm_web.queries import outcomes as queries
-from chm_web.services.health import Health, HealthTally
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 OTHERS = "Others"
@@ -123,13 +122,6 @@ def compare_client_runs(*, client_id: UUID, since: datetime, until: datetime) ->
 def share_change(share: float | None, before: float | None) -> float | None:
     """Give by how much a share has changed; None where there is nothing to compare."""
     return None if share is None or before is None else share - before
-
-
-def tally_client(*, client_id: UUID, now: datetime) -> HealthTally:
-    """Count a client's active pipelines by health; a disabled client's are counted too: its page still shows them."""
-    rows = db.session.execute(queries.CLIENT_TALLY, {"client_id": client_id, "now": now}).all()
-    counts = dict.fromkeys(Health, 0) | {Health(row.health): row.pipelines for row in rows}
-    return HealthTally(counts, sum(row.running for row in rows))
 
 
 def run_timelines(*, pipeline_ids: Collection[UUID], since: datetime, until: datetime) -> dict[UUID, list[Mark]]:

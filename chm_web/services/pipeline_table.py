@@ -115,6 +115,12 @@ def list_pipeline_rows(
     return JudgedPage(_rows([row["pipeline_id"] for row in found[:limit]], now), now, next_cursor)
 
 
+def judges_all(filters: PipelineFilters, order: PipelineOrder) -> bool:
+    """Whether a page under these filters in this order takes a look at all pipelines that there are, or nearly so."""
+    is_narrow = filters.client_id is not None or filters.q is not None
+    return not is_narrow and (filters.health is not None or order in (Order.HEALTH, Order.FINISHED))
+
+
 def iterate_pipeline_rows(
     *, filters: PipelineFilters, order: PipelineOrder, descending: bool = False, now: datetime, batch: int = 500
 ) -> Iterator[PipelineRow]:
@@ -143,7 +149,7 @@ def _ordered(
     query = queries.ordered_ids(
         order=order,
         descending=descending,
-        conditions=list(wanted),
+        conditions=tuple(wanted),
         is_continued=after is not None,
         is_limited=limit is not None,
     )

@@ -21,14 +21,14 @@ def client_page(client_id: UUID) -> dict[str, Any]:
     now = datetime.now(UTC)
     client = clients.get_client(client_id=client_id)
     window = asked.window(now=now)
-    # So many of each state of health are read, the worst first.
-    pipelines = health.list_client_health(client_id=client_id, now=now, limit=PIPELINES_LIMIT)[:PIPELINES_LIMIT]
+    look = health.look_at_client(client_id=client_id, now=now, limit=PIPELINES_LIMIT)
+    pipelines = look.pipelines
     rows = pipelines if asked.choice("timeline", ("some", "all")) == "all" else pipelines[:TIMELINE_LIMIT]
     return {
         "now": now,
         "client": client,
         "window": window,
-        "tally": outcomes.tally_client(client_id=client_id, now=now),
+        "tally": look.tally,
         "pipelines": pipelines,
         "strips": health.run_strips(pipeline_ids=[pipeline.pipeline_id for pipeline in pipelines]),
         "timeline_rows": rows,

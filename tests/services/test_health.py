@@ -17,6 +17,7 @@ from chm_web.models import Client, Pipeline, RunStatus
 from chm_web.services.changes import look_at_fleet
 from chm_web.services.exceptions import NotFound
 from chm_web.services.health import (
+    ClientHealth,
     Health,
     HealthTally,
     PipelineHealth,
@@ -24,11 +25,13 @@ from chm_web.services.health import (
     list_client_health,
     list_fleet_health,
     list_health_of,
+    look_at_client,
     run_strips,
     tally_fleet_health,
 )
 from chm_web.services.runs import count_client_runs_by_status
 from tests.factories import NOW, make_client, make_pipeline, make_run
+from tests.reporting import scene
 
 RUNNING, SKIPPED, CANCELED, SUCCESS, FAILED = RunStatus
 FAILING, LATE, RUNS, HEALTHY, NO_DATA = Health
@@ -383,6 +386,26 @@ def test_tally_of_a_client_agrees_with_its_list(fleet: list[str]) -> None:
         listed = list_client_health(client_id=client_id, now=NOW)
         assert tally.counts == {each: sum(item.health is each for item in listed) for each in Health}
         assert tally.running_now == sum(item.running_since is not None for item in listed)
+        for limit in range(1, len(listed) + 1):
+            assert look_at_client(client_id=client_id, now=NOW, limit=limit) == ClientHealth(tally, listed[:limit])
+
+
+def test_pipelines_of_a_disabled_client_are_counted_too(app: Flask) -> None:
+    ids = scene.build()
+
+    acme, birch, closed = (
+        look_at_client(client_id=ids[name], now=NOW, limit=1).tally for name in ("Acme", "Birch", "Closed")
+    )
+
+    assert (acme.counts[FAILING], acme.counts[LATE], acme.counts[HEALTHY]) == (2, 1, 2)
+    assert (birch.total, birch.running_now) == (3, 1)
+    assert closed.counts[FAILING] == 1
+
+
+def test_client_without_pipelines_counts_none(app: Flask) -> None:
+    assert look_at_client(client_id=make_client().id, now=NOW) == ClientHealth(
+        HealthTally(dict.fromkeys(Health, 0), 0), []
+    )
 
 
 # -- strips -------------------------------------------------------------------------------------------------------

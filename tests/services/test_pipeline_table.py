@@ -9,8 +9,8 @@ import pytest
 
 from chm_web.models import Environment, Pipeline, PipelineType, Platform, RunStatus
 from chm_web.services.clients import disable_client
-from chm_web.services.exceptions import Invalid
 from chm_web.services.effective_rules import RuleSource
+from chm_web.services.exceptions import Invalid
 from chm_web.services.health import Health
 from chm_web.services.pipeline_table import (
     PipelineFilters,
