@@ -19,10 +19,12 @@ from chm_web.models import Environment, PipelineType, Platform
 from chm_web.services import pipeline_table, pipelines
 from chm_web.services.exceptions import Conflict, NotFound, Unavailable
 from chm_web.services.health import Health
+from chm_web.services.paging import JudgedPage
 from chm_web.services.pipeline_table import PipelineFilters, PipelineOrder, PipelineRow
 from chm_web.web import asked, changing, exports
 from chm_web.web.options import client_options
 from chm_web.web.pipelines import blueprint
+from chm_web.web.shared_looks import shared_look
 
 ROWS_A_PAGE = 50
 DEFAULT_ORDER = "client"
@@ -57,14 +59,7 @@ _CSV_HEAD = (
 def index() -> str:
     """List the pipelines of all clients that the filters let through. For everyone who is signed in."""
     order, descending = asked.order(PipelineOrder, DEFAULT_ORDER)
-    page = pipeline_table.list_pipeline_rows(
-        filters=_filters(),
-        order=order,
-        descending=descending,
-        now=datetime.now(UTC),
-        limit=ROWS_A_PAGE,
-        cursor=request.args.get("cursor"),
-    )
+    page = _read_page(_filters(), order, descending, request.args.get("cursor"))
     return render_template(
         "pipelines/index.html",
         page=page,
@@ -109,6 +104,24 @@ def bulk() -> BaseResponse | str:
     else:
         abort(400, description="Choose what to do with the marked pipelines: enable, disable or ingest.")
     return redirect(url_for("pipelines.index", **asked.parameters()), code=303)
+
+
+def _read_page(
+    filters: PipelineFilters, order: PipelineOrder, descending: bool, cursor: str | None
+) -> JudgedPage[PipelineRow]:
+    def read() -> JudgedPage[PipelineRow]:
+        return pipeline_table.list_pipeline_rows(
+            filters=filters,
+            order=order,
+            descending=descending,
+            now=datetime.now(UTC),
+            limit=ROWS_A_PAGE,
+            cursor=cursor,
+        )
+
+    if pipeline_table.judges_all(filters, order):
+        return shared_look(("pipelines", filters, order, descending, cursor), read)
+    return read()
 
 
 def _filters() -> PipelineFilters:
