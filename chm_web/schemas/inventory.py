@@ -35,7 +35,9 @@ class PipelineSchema(Timestamps):
 
     id = fields.UUID(dump_only=True, metadata=told("Its id."))
     client_id = fields.UUID(dump_only=True, metadata=told("The client whose pipeline it is."))
-    name = name_field(required=True, metadata=told("Unique within the client, ignoring case. Space around it is cut off."))
+    name = name_field(
+        required=True, metadata=told("Unique within the client, ignoring case. Space around it is cut off.")
+    )
     platform = fields.Enum(Platform, by_value=True, required=True, metadata=told("Where it runs."))
     external_id = external_id_field(
         load_default=None,

@@ -1,4 +1,4 @@
-"""What changing a client and changing a pipeline have in common: saving the form, enabling, disabling once confirmed."""
+"""What changing a client and a pipeline have in common: saving the form, enabling, disabling once it is confirmed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Changeable(Generic[T]):
     update: Callable[..., T]
     show: Callable[[T, str, dict[str, Any], forms.Issues], str]
 
-    def key(self, thing_id: UUID) -> dict[str, UUID]:
+    def key(self, thing_id: UUID) -> dict[str, Any]:
         """Give the id as services and routes call it."""
         return {f"{self.what}_id": thing_id}
 

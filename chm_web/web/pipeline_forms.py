@@ -102,9 +102,7 @@ def _edit_form(pipeline: Pipeline, version: str, values: dict[str, Any], issues:
     )
 
 
-_PIPELINE = changing.Changeable(
-    "pipeline", _SCHEMA, pipelines.get_pipeline, pipelines.update_pipeline, _edit_form
-)
+_PIPELINE = changing.Changeable("pipeline", _SCHEMA, pipelines.get_pipeline, pipelines.update_pipeline, _edit_form)
 
 
 def _choices() -> dict[str, Any]:

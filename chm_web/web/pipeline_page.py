@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from flask import current_app, request, url_for
+from flask import current_app, request
 
 from chm_web.access.guard import may
 from chm_web.access.permissions import Permission
@@ -18,6 +18,7 @@ from chm_web.services import effective_rules, health, pipeline_history, pipeline
 from chm_web.services.health import StripRun
 from chm_web.services.pipeline_history import UsualDuration
 from chm_web.web import asked
+from chm_web.web.addresses import run_url
 from chm_web.web.formats import iso, words
 
 RUNS_A_PAGE = 50
@@ -50,7 +51,7 @@ def read_pipeline_page(pipeline_id: UUID) -> dict[str, Any]:
         "now": now,
         "pipeline": pipeline,
         "health": health.get_pipeline_health(pipeline_id=pipeline_id, now=now),
-        "strip": recent[-STRIP_LENGTH:],
+        "last_runs": recent[-STRIP_LENGTH:],
         "strip_length": STRIP_LENGTH,
         "usual": usual,
         "duration_chart": duration_chart(recent, usual),
@@ -109,7 +110,7 @@ def duration_chart(recent: Sequence[StripRun], usual: UsualDuration | None) -> d
         "times": "hour",
         "series": series,
         "unit": "seconds",
-        "links": [url_for("runs.show", run_id=run.id) for run in timed],
+        "links": [run_url(run.id) for run in timed],
     }
 
 
