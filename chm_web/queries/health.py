@@ -105,14 +105,26 @@ OF_PIPELINES = "pipeline_id = ANY(:pipeline_ids)"
 
 
 STRIPS = text("""
-    SELECT s.pipeline_id, r.id, r.status, r.event_at, r.started_at, r.duration_seconds
+    SELECT s.pipeline_id, strip.statuses, strip.seconds
     FROM unnest(CAST(:pipeline_ids AS uuid[])) AS s(pipeline_id)
     CROSS JOIN LATERAL (
-        SELECT * FROM runs
-        WHERE pipeline_id = s.pipeline_id
-        ORDER BY event_at DESC, id DESC
-        LIMIT :length
-    ) r
-    ORDER BY s.pipeline_id, r.event_at, r.id
+        SELECT array_agg(CAST(last.status AS text) ORDER BY last.event_at, last.id) AS statuses,
+            array_agg(last.duration_seconds ORDER BY last.event_at, last.id) AS seconds
+        FROM (
+            SELECT r.id, r.status, r.event_at, r.duration_seconds FROM runs r
+            WHERE r.pipeline_id = s.pipeline_id
+            ORDER BY r.event_at DESC, r.id DESC
+            LIMIT :length
+        ) last
+    ) strip
 """)
-"""The last ``length`` runs of each pipeline, oldest first."""
+"""The last ``length`` runs of each pipeline, oldest first, as lists: a row a run would take five times as long."""
+
+RECENT = text("""
+    SELECT r.id, r.status, r.event_at, r.duration_seconds
+    FROM runs r
+    WHERE r.pipeline_id = :pipeline_id
+    ORDER BY r.event_at DESC, r.id DESC
+    LIMIT :limit
+""")
+"""The last runs of a pipeline, the newest first."""

@@ -9,7 +9,7 @@ import enum
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from sqlalchemy import RowMapping, TextClause
@@ -95,14 +95,35 @@ class ClientHealth:
     pipelines: list[PipelineHealth]
 
 
-@dataclass(frozen=True)
-class StripRun:
-    """One bar of a pipeline's strip."""
+class TimedRun(Protocol):
+    """What became of a run, and how long it took; None where that is not known."""
+
+    @property
+    def status(self) -> RunStatus:
+        """Its state."""
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """How long it took."""
+
+
+class StripRun(NamedTuple):
+    """One bar of a pipeline's strip. A page has seven hundred of them."""
+
+    status: RunStatus
+    duration_seconds: float | None
+
+
+class RecentRun(NamedTuple):
+    """One of a pipeline's newest runs."""
 
     id: UUID
     status: RunStatus
     event_at: datetime
     duration_seconds: float | None
+
+
+_STATUSES = {status.value: status for status in RunStatus}
 
 
 def tally_fleet_health(*, now: datetime) -> HealthTally:
@@ -170,11 +191,16 @@ def run_strips(*, pipeline_ids: Iterable[UUID], length: int = 14) -> dict[UUID, 
     if not strips:
         return strips
     parameters = {"pipeline_ids": list(strips), "length": length}
-    for row in db.session.execute(queries.STRIPS, parameters).mappings():
-        strips[row["pipeline_id"]].append(
-            StripRun(row["id"], RunStatus(row["status"]), row["event_at"], row["duration_seconds"])
-        )
+    for pipeline_id, statuses, seconds in db.session.execute(queries.STRIPS, parameters).all():
+        if statuses is not None:
+            strips[pipeline_id] = list(map(StripRun, map(_STATUSES.__getitem__, statuses), seconds))
     return strips
+
+
+def list_recent_runs(*, pipeline_id: UUID, limit: int) -> list[RecentRun]:
+    """List the newest runs of a pipeline by event time, oldest first."""
+    rows = db.session.execute(queries.RECENT, {"pipeline_id": pipeline_id, "limit": limit}).all()
+    return [RecentRun(row.id, _STATUSES[row.status], row.event_at, row.duration_seconds) for row in reversed(rows)]
 
 
 def _list(

@@ -19,11 +19,11 @@ def init_app(app: Flask) -> None:
     app.jinja_env.globals.update(client_url=client_url, pipeline_url=pipeline_url, run_url=run_url)
 
 
-def _address_of(endpoint: str, parameter: str) -> Callable[[UUID], str]:
+def _address_of(endpoint: str, parameter: str) -> Callable[[UUID | str], str]:
     kept = f"address_{parameter}"
     values: dict[str, Any] = {parameter: _ANY}
 
-    def address(thing_id: UUID) -> str:
+    def address(thing_id: UUID | str) -> str:
         # Of one request alone: where the app is reached under a path, that stands in the address.
         around = g.get(kept)
         if around is None:

@@ -14,7 +14,7 @@ from flask import Flask
 from markupsafe import Markup, escape
 
 from chm_web.models import RunStatus
-from chm_web.services.health import StripRun
+from chm_web.services.health import RecentRun, StripRun, TimedRun
 from chm_web.web import formats
 from chm_web.web.formats import bar_heights, duration, iso, stamp, strip_summary, words
 
@@ -35,7 +35,7 @@ _LONG = 20
 
 def init_app(app: Flask) -> None:
     """Give the functions below to all templates. Each moment is a <time>, which a script turns to the reader's zone."""
-    for function in (ago, at, clock, full, lasting, strip):
+    for function in (ago, at, clock, full, lasting, strip, titled_strip):
         app.jinja_env.globals[function.__name__] = function
     for name in ("badge", "shape"):
         app.jinja_env.globals[name] = _kept(app, "components/status.html", name)
@@ -83,22 +83,29 @@ def full(moment: datetime | None, missing: str = "Not known") -> Markup:
     return Markup(f'<time datetime="{iso(moment)}" data-moment="full">{stamp(moment)}</time>')  # noqa: S704
 
 
-def strip(runs: Sequence[StripRun], length: int = 14, *, titles: bool = False, durations: bool = False) -> Markup:
+def strip(runs: Sequence[StripRun], length: int = 14, *, durations: bool = False) -> Markup:
     """Draw the last runs of a pipeline as bars, oldest first and the newest at the right.
 
     Args:
         runs: at most ``length`` of them; slots without a run are a faint line.
         length: how many bars there is room for.
-        titles: whether each bar says what it stands for.
         durations: whether height is also how long a run took, against the median of the strip's successes: three
             eighths of the strip are as long as that, six eighths twice as long or longer. A failed run is then a pale
             column that a cap closes at full height, filled from below as far as it took; a run under way is hollow.
     """
-    free = length - len(runs)
-    took = bar_heights(runs) if durations else [None] * len(runs)
-    bars = [_free(slot) for slot in range(free)]
-    for slot, (run, height) in enumerate(zip(runs, took, strict=True), start=free):
-        bars.append(_titled(slot, run) if titles else _bar(slot, run.status, height))
+    heights: Sequence[int | None] = bar_heights(runs) if durations else [None] * len(runs)
+    drawn = zip(range(length - len(runs), length), runs, heights, strict=True)
+    return _strip(runs, length, [_bar(slot, run.status, took) for slot, run, took in drawn])
+
+
+def titled_strip(runs: Sequence[RecentRun], length: int) -> Markup:
+    """Draw the last runs of a pipeline as ``strip`` does; each bar says what it stands for."""
+    slots = range(length - len(runs), length)
+    return _strip(runs, length, [_titled(slot, run) for slot, run in zip(slots, runs, strict=True)])
+
+
+def _strip(runs: Sequence[TimedRun], length: int, bars: list[str]) -> Markup:
+    bars = [_free(slot) for slot in range(length - len(bars))] + bars
     width = length * SLOT - (SLOT - BAR)
     stretched = ' preserveAspectRatio="none"' if length > _LONG else ""
     # The summary is made of our own words and of numbers, as everything in a strip is.
@@ -114,7 +121,7 @@ def _time(moment: datetime, form: str, text: str, title: str) -> Markup:
 
 
 def _missing(text: str) -> Markup:
-    return Markup('<span class="quiet">{}</span>').format(text)
+    return Markup(f'<span class="quiet">{escape(text)}</span>')  # noqa: S704
 
 
 @lru_cache
@@ -137,7 +144,7 @@ def _bar(slot: int, status: RunStatus, took: int | None) -> str:
     return f"{_opened(slot, status, height)}/>"
 
 
-def _titled(slot: int, run: StripRun) -> str:
+def _titled(slot: int, run: RecentRun) -> str:
     took = "" if run.duration_seconds is None else f", took {duration(run.duration_seconds)}"
     title = escape(f"{words(run.status)}, {stamp(run.event_at)}{took}")
     return f"{_opened(slot, run.status, _HEIGHTS[run.status])}><title>{title}</title></rect>"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from flask import Flask
 
 from chm_web.models import Run, RunStatus
-from chm_web.services.health import Health, StripRun
+from chm_web.services.health import Health, TimedRun
 from chm_web.services.pipeline_history import DayOfRuns, DayState
 from chm_web.services.pipeline_table import median_seconds
 from chm_web.services.runs import error_of, summarize_error
@@ -215,7 +215,7 @@ def ago(moment: datetime, now: datetime) -> str:
     return f"{text} ago" if seconds > 0 else f"in {text}"
 
 
-def strip_summary(runs: Sequence[StripRun]) -> str:
+def strip_summary(runs: Sequence[TimedRun]) -> str:
     """Say in a sentence what a strip of runs (oldest first) shows."""
     if not runs:
         return "No runs yet"
@@ -252,7 +252,7 @@ def days_summary(days: Sequence[DayOfRuns]) -> str:
 USUAL_HEIGHT, GREATEST_HEIGHT, LEAST_HEIGHT = 9, 18, 2
 
 
-def bar_heights(runs: Sequence[StripRun]) -> list[int]:
+def bar_heights(runs: Sequence[TimedRun]) -> list[int]:
     """Give how high the bars of a strip stand for what its runs took.
 
     The median of the successful ones stands at half of what a bar may reach; twice as long or longer, at all of it.
@@ -265,7 +265,10 @@ def bar_heights(runs: Sequence[StripRun]) -> list[int]:
 def _bar_height(seconds: float | None, usual: float | None) -> int:
     if seconds is None or not usual:
         return USUAL_HEIGHT
-    return round(min(max(USUAL_HEIGHT * seconds / usual, LEAST_HEIGHT), GREATEST_HEIGHT))
+    height = round(USUAL_HEIGHT * seconds / usual)
+    if height > GREATEST_HEIGHT:
+        return GREATEST_HEIGHT
+    return height if height > LEAST_HEIGHT else LEAST_HEIGHT
 
 
 def _utc(moment: datetime) -> tuple[str, str]:

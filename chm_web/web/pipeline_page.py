@@ -15,7 +15,7 @@ from chm_web.access.ping_keys import ping_key
 from chm_web.config import Config
 from chm_web.models import RunStatus
 from chm_web.services import effective_rules, health, pipeline_history, pipelines, run_lists
-from chm_web.services.health import StripRun
+from chm_web.services.health import RecentRun
 from chm_web.services.pipeline_history import UsualDuration
 from chm_web.web import asked
 from chm_web.web.addresses import run_url
@@ -45,7 +45,7 @@ def read_pipeline_page(pipeline_id: UUID) -> dict[str, Any]:
     filters = asked_filters()
     cursor = request.args.get("cursor")
     pipeline = pipelines.get_pipeline(pipeline_id=pipeline_id)
-    recent = health.run_strips(pipeline_ids=[pipeline_id], length=pipeline_history.RECENT)[pipeline_id]
+    recent = health.list_recent_runs(pipeline_id=pipeline_id, limit=pipeline_history.RECENT)
     usual = pipeline_history.usual_duration(recent)
     return {
         "now": now,
@@ -79,7 +79,7 @@ def asked_filters() -> dict[str, Any]:
     }
 
 
-def duration_chart(recent: Sequence[StripRun], usual: UsualDuration | None) -> dict[str, Any] | None:
+def duration_chart(recent: Sequence[RecentRun], usual: UsualDuration | None) -> dict[str, Any] | None:
     """Draw how long each of some runs took, by status, with the usual duration; None where there is too little."""
     timed = [run for run in recent if run.duration_seconds is not None]
     if len(timed) < 2:

@@ -83,7 +83,7 @@ def pipeline_csv(pipeline_id: UUID) -> Response:
 def show(run_id: UUID) -> str:
     """Show everything about one run, with its neighbours by event time. For everyone who is signed in."""
     run = runs.get_named_run(run_id=run_id)
-    recent = health.run_strips(pipeline_ids=[run.pipeline_id], length=pipeline_history.RECENT)[run.pipeline_id]
+    recent = health.list_recent_runs(pipeline_id=run.pipeline_id, limit=pipeline_history.RECENT)
     return render_template(
         "runs/show.html",
         now=datetime.now(UTC),

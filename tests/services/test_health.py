@@ -25,6 +25,7 @@ from chm_web.services.health import (
     list_client_health,
     list_fleet_health,
     list_health_of,
+    list_recent_runs,
     look_at_client,
     run_strips,
     tally_fleet_health,
@@ -412,12 +413,22 @@ def test_client_without_pipelines_counts_none(app: Flask) -> None:
 
 
 def test_strip_is_the_last_runs_oldest_first(app: Flask) -> None:
-    pipeline = make_pipeline_with([ran(SUCCESS, 10 * number) for number in range(20)])
+    pipeline = make_pipeline_with([ran(SUCCESS, 10 * number, started=11 * number + 1) for number in range(20)])
 
     strip = run_strips(pipeline_ids=[pipeline.id])[pipeline.id]
 
-    assert [bar.event_at for bar in strip] == [ago(10 * number) for number in range(13, -1, -1)]
-    assert {bar.duration_seconds for bar in strip} == {60}
+    assert [bar.duration_seconds for bar in strip] == [60 * (number + 1) for number in range(13, -1, -1)]
+
+
+def test_recent_runs_are_the_newest_oldest_first(app: Flask) -> None:
+    pipeline = make_pipeline_with([ran(SUCCESS, 10 * number) for number in range(20)])
+    make_pipeline_with([ran(FAILED, 5)])
+
+    recent = list_recent_runs(pipeline_id=pipeline.id, limit=14)
+
+    assert [run.event_at for run in recent] == [ago(10 * number) for number in range(13, -1, -1)]
+    assert {(run.status, run.duration_seconds) for run in recent} == {(SUCCESS, 60)}
+    assert recent[-1].id == health_of(pipeline).last_success_id
 
 
 @pytest.mark.parametrize(("length", "shown"), [(1, 1), (2, 2), (3, 3), (4, 3)])
