@@ -13,11 +13,13 @@ from chm_web.access.sessions import signed_in
 from chm_web.services.exceptions import Unavailable
 from chm_web.web import (
     account,
+    addresses,
     alert_rules,
     asked,
     client_forms,
     client_list,
     clients,
+    elements,
     finding,
     formats,
     headers,
@@ -63,6 +65,8 @@ def init_app(app: Flask) -> None:
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     formats.init_app(app)
+    elements.init_app(app)
+    addresses.init_app(app)
     static_files.init_app(app)
     headers.init_app(app)
     timing.init_app(app)
