@@ -1,7 +1,7 @@
 # The commands of this project. `make demo` and `make test` need Python 3.11 or later and nothing else.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-platforms check format lock bench dashboards clean
+.PHONY: help setup demo test test-platforms check format lock bench dashboards audit sbom clean
 
 # The newest Python that is there; override with: make PYTHON=python3.12 setup
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -10,15 +10,17 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 LOCKS := requirements.txt requirements-dev.txt
 PLATFORMS := .chm-platforms/airflow-venv/.installed .chm-platforms/dbt-venv/.installed
-SOURCES := chm_web tests benchmarks dashboards wsgi.py worker.py migrations/env.py
+SOURCES := chm_web tests benchmarks dashboards wsgi.py worker.py migrations/env.py migrations/lint.py
 
 help:
 	@echo "make demo        the whole of CHM on this machine: databases, a partner, a worker, the web app"
 	@echo "make test        all tests"
 	@echo "make test-platforms  tests on a real Airflow and a real dbt, which it installs (CONTRIBUTING.md)"
-	@echo "make check       formatting, lint, types, architecture, the API's contract"
+	@echo "make check       formatting, lint, types, architecture, the API's contract, locks of migrations"
 	@echo "make bench       benchmarks, written to benchmarks/RESULTS.md"
 	@echo "make dashboards  Grafana's dashboards, written to docker/grafana"
+	@echo "make audit       known weaknesses in what CHM is made of, where the registries can be asked"
+	@echo "make sbom        what CHM is made of (CycloneDX), written to build/"
 	@echo "make setup       .venv with everything (the others do it when needed)"
 
 $(STAMP): $(LOCKS) pyproject.toml package-lock.json requirements-node.txt chm_web/assets.py
@@ -56,6 +58,7 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/chm api-contract --check
+	$(BIN)/python -m migrations.lint
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -74,5 +77,11 @@ bench: $(STAMP)
 dashboards: $(STAMP)
 	$(BIN)/python -W ignore::DeprecationWarning -m dashboards $(ARGS)
 
+audit: $(STAMP)
+	@.ci/audit
+
+sbom: $(STAMP)
+	@.ci/sbom
+
 clean:
-	rm -rf .venv .chm-platforms node_modules static/vendor .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .chm-platforms node_modules build static/vendor .mypy_cache .ruff_cache .pytest_cache .hypothesis

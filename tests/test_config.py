@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 import sqlalchemy as sa
+from ssrfguard import Policy
 
 from chm_web import create_app
 from chm_web.config import LOOPBACK_HOSTS, ROOT, Config, ConfigError
@@ -98,6 +99,8 @@ def test_every_variable_is_taken() -> None:
         CHM_LOG_LEVEL="debug",
         CHM_API_RATE_LIMIT_PER_MINUTE="10",
         CHM_API_DOCS_PUBLIC="Yes",
+        CHM_DESTINATION_NETWORKS="10.20.0.0/16, fd00:20::/64",
+        CHM_DESTINATION_PORTS="443, 8443",
     )
 
     assert config == Config(
@@ -126,7 +129,30 @@ def test_every_variable_is_taken() -> None:
         log_level="DEBUG",
         api_rate_limit_per_minute=10,
         api_docs_public=True,
+        outgoing=Policy(
+            allowed_networks=(ip_network("10.20.0.0/16"), ip_network("fd00:20::/64")),
+            allowed_ports=frozenset({443, 8443}),
+        ),
     )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CHM_DESTINATION_PORTS", "https"),
+        ("CHM_DESTINATION_PORTS", "0"),
+        ("CHM_DESTINATION_PORTS", "443, 70000"),
+        ("CHM_DESTINATION_NETWORKS", "mattermost.internal"),
+        # Every IPv4 address can be written in it, this machine's among them.
+        ("CHM_DESTINATION_NETWORKS", "64:ff9b::/96"),
+    ],
+)
+def test_destinations_that_nobody_can_have_meant(variable: str, value: str) -> None:
+    assert refused(**{variable: value}).startswith(f"{variable} ")
+
+
+def test_destinations_are_what_is_public_at_the_ports_of_the_web() -> None:
+    assert read().outgoing == Policy(allowed_networks=(), allowed_ports=frozenset({80, 443}))
 
 
 @pytest.mark.parametrize("value", [",", " , ,"])

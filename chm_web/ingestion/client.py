@@ -77,6 +77,14 @@ class BearerAuth(AuthBase):
         return request
 
 
+class _Session(requests.Session):
+    """Takes a redirect for an answer like others: ``requests`` would read its whole body, however long."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Say that there is none."""
+        return None
+
+
 @dataclass(frozen=True)
 class Answer:
     """A platform's JSON answer, and the time on its clock when it gave it (None when it does not say)."""
@@ -103,7 +111,7 @@ class HttpClient:
         self._host = urlsplit(base_url).hostname or base_url
         self._timeouts = (connect_timeout, read_timeout)
         self._max_bytes = max_bytes
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.auth = auth
         self._session.headers.update({"Accept": "application/json", "User-Agent": "chm"})
         self._retrying = tenacity.Retrying(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from marshmallow import fields, validate
+from flask import current_app
+from marshmallow import ValidationError, fields, validate
 
 from chm_web.access.guard import may
 from chm_web.access.permissions import Permission
+from chm_web.config import Config
 from chm_web.models import Channel, RuleType
 from chm_web.schemas.base import MAX_INTEGER, Flag, Text, Timestamps, told
+from chm_web.services.destinations import address_issue
 from chm_web.services.redaction import redact_address
 
 # Of a destination, which is indexed: a row of the index holds 2.7 kB, and a character may take four bytes.
 DESTINATION_MAX_LENGTH = 500
+_URL = re.compile("https?://", re.IGNORECASE)
 
 
 def _window_number(description: str) -> fields.Integer:
@@ -31,6 +36,13 @@ class Destination(Text):
 
     def _serialize(self, value: str | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return value if value is None or may(Permission.OPERATE) else redact_address(value)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, *args, **kwargs)
+        config: Config = current_app.config["CHM"]
+        if _URL.match(text) and (issue := address_issue(text, policy=config.outgoing)):
+            raise ValidationError(issue)
+        return text
 
 
 class AlertRuleSchema(Timestamps):
@@ -61,8 +73,8 @@ class AlertRuleSchema(Timestamps):
         validate=validate.Length(1, DESTINATION_MAX_LENGTH),
         metadata=told(
             "Who is told, as the channel asks. slack: `#channel`, `@user` or an incoming webhook's URL; "
-            "email: an address; webhook: an http or https URL without a user name. Of a URL, those who may not change "
-            "rules are told the host alone."
+            "email: an address; webhook: an http or https URL without a user name. A URL must lead to a public "
+            "address, not into CHM's own network. Of a URL, those who may not change rules are told the host alone."
         ),
     )
     is_enabled = Flag(load_default=True, metadata=told("A disabled rule tells nobody anything."))
