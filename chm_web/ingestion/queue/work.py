@@ -26,10 +26,10 @@ from chm_web.extensions import db
 from chm_web.ingestion.account import ingest_account
 from chm_web.ingestion.client import SourceBusy, SourceError
 from chm_web.ingestion.feeds import open_feed
-from chm_web.ingestion.job import Position, ingest_pipelines, open_client
+from chm_web.ingestion.job import Position, SourceIncomplete, ingest_pipelines, open_client
 from chm_web.ingestion.progress import Counts, RejectedRun, SyncScope, UnmappedReport
 from chm_web.ingestion.queue.connection import KEEP, REDIS_AWAY, rq_queue, state, text
-from chm_web.ingestion.queue.signs import give_sign, note_read
+from chm_web.ingestion.queue.signs import ANSWERED, SILENT, give_sign, note_read
 from chm_web.ingestion.queue.telling import scope_of
 from chm_web.ingestion.queue.unmapped import note_unmapped
 from chm_web.ingestion.sources import Source
@@ -119,10 +119,10 @@ class _PartReporter:
         """Keep names that no pipeline bears."""
         note_unmapped(source=source, reports=reports)
 
-    def end(self, error: str | None) -> None:
-        """Close the account."""
+    def end(self, error: str | None, answer: str = "") -> None:
+        """Close the account. ``answer``: whether the platform answered, where that is known."""
         with self._redis.pipeline() as pipe:
-            pipe.hset(self._key, mapping={"ended_at": _now_text(), "error": error or ""})
+            pipe.hset(self._key, mapping={"ended_at": _now_text(), "error": error or "", "answer": answer})
             pipe.delete(f"{self._key}:done")
             pipe.expire(self._key, KEEP)
             pipe.execute()
@@ -233,12 +233,19 @@ def _read(source: Source, scope: SyncScope, shard: int, reporter: _PartReporter)
         return _again_in(reporter, reason, WAIT_FOR_DATABASE_SECONDS, at_most=GIVE_DATABASE_UP_AFTER)
     except (SourceError, ServiceError) as err:
         log.warning("source %s: %s", source.name, err)
-        reporter.end(str(err))
+        reporter.end(str(err), _answer_behind(err))
         note_read(here.redis, source=source.name, part_id=reporter.part_id, scope=scope, error=str(err))
         return None
-    reporter.end(None)
+    reporter.end(None, ANSWERED)
     note_read(here.redis, source=source.name, part_id=reporter.part_id, scope=scope, error=None)
     return None
+
+
+def _answer_behind(err: SourceError | ServiceError) -> str:
+    """Tell whether a platform answered that could not be read whole: it did if only some pipelines were missing."""
+    if isinstance(err, SourceIncomplete):
+        return ANSWERED
+    return SILENT if isinstance(err, SourceError) else ""
 
 
 def _again_in(reporter: _PartReporter, reason: str, seconds: int, *, at_most: timedelta = KEEP) -> Retry | None:
