@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -22,6 +24,7 @@ from rq.exceptions import StopRequested
 from rq.job import Job
 from sqlalchemy.exc import OperationalError
 
+from chm_web.embedded.processes import die_with_launcher
 from chm_web.extensions import db
 from chm_web.ingestion.account import ingest_account
 from chm_web.ingestion.client import SourceBusy, SourceError
@@ -321,11 +324,27 @@ class _Worker(Worker):
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
 
+def _let_children_end_with_us() -> None:
+    """Let the processes that this one forks, RQ's scheduler and work horses, not outlive it.
+
+    They hold its connections. While one of them lives, Redis takes a worker that was killed for one that waits, and
+    hands it a job that nobody will do.
+    """
+    worker, end_with_worker = os.getpid(), die_with_launcher(signal.SIGTERM)
+
+    def prepare() -> None:
+        if end_with_worker is not None and os.getppid() == worker:
+            end_with_worker()
+
+    os.register_at_fork(after_in_child=prepare)
+
+
 def run_worker() -> None:
     """Work on ingestion jobs until SIGTERM or SIGINT; the current job is finished first. Needs the app's context.
 
     Also runs RQ's scheduler, which brings back jobs that asked for time. A Redis that goes away is waited for.
     """
+    _let_children_end_with_us()
     worker: _Worker | None = None
     while worker is None or not worker.asked_to_stop:
         try:
