@@ -9,7 +9,7 @@ from flask import Flask, Response, request, request_started
 from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics
 
 # When a process began to count says nothing of the others that count in the same place.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 IN_MEMORY = CollectorRegistry()
 """Tells this process's own requests, where processes do not count in one place."""
