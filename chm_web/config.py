@@ -67,6 +67,7 @@ class Config:
     session_hours: int = 24
     api_rate_limit_per_minute: int = 1200
     api_docs_public: bool = False
+    metrics_public: bool = False
     public_url: str | None = None
     oidc: OidcSettings | None = None
     proxy_sign_in: ProxySignInSettings | None = None
@@ -111,6 +112,7 @@ class Config:
             session_hours=read.number("CHM_SESSION_HOURS", int, 24),
             api_rate_limit_per_minute=read.number("CHM_API_RATE_LIMIT_PER_MINUTE", int, 1200, or_zero=True),
             api_docs_public=read.flag("CHM_API_DOCS_PUBLIC"),
+            metrics_public=read.flag("CHM_METRICS_PUBLIC"),
             public_url=public_url,
             oidc=read_oidc(read, public_url),
             proxy_sign_in=read_proxy_sign_in(read, trusted_proxies),

@@ -69,7 +69,7 @@ def test_other_variables_have_defaults() -> None:
     assert (config.http_max_retries, config.http_backoff_seconds) == (3, 0.5)
     assert config.max_request_bytes == 16 * 1024 * 1024
     assert config.statement_timeout_seconds == 30
-    assert (config.api_rate_limit_per_minute, config.api_docs_public) == (1200, False)
+    assert (config.api_rate_limit_per_minute, config.api_docs_public, config.metrics_public) == (1200, False, False)
     assert (config.users_file, config.tokens_file) == (ROOT / ".chm" / "users.json", ROOT / ".chm" / "tokens.json")
     assert (config.session_idle_minutes, config.session_hours) == (480, 24)
     assert (config.behind_tls, config.trusted_proxies, config.log_level) == (False, (), "INFO")
@@ -101,6 +101,7 @@ def test_every_variable_is_taken() -> None:
         CHM_API_DOCS_PUBLIC="Yes",
         CHM_DESTINATION_NETWORKS="10.20.0.0/16, fd00:20::/64",
         CHM_DESTINATION_PORTS="443, 8443",
+        CHM_METRICS_PUBLIC="on",
     )
 
     assert config == Config(
@@ -133,6 +134,7 @@ def test_every_variable_is_taken() -> None:
             allowed_networks=(ip_network("10.20.0.0/16"), ip_network("fd00:20::/64")),
             allowed_ports=frozenset({443, 8443}),
         ),
+        metrics_public=True,
     )
 
 

@@ -22,6 +22,14 @@ def failures_over_time(*, by: str) -> TextClause:
     """)
 
 
+RECENT_BY_STATUS = text("""
+    SELECT status, count(*) AS last_day, count(*) FILTER (WHERE event_at >= :hour_ago) AS last_hour
+    FROM runs
+    WHERE event_at >= :day_ago AND event_at < :now
+    GROUP BY status
+""")
+"""The fleet's runs of a day and of its last hour by status, by the index on their event time alone."""
+
 CLIENT_FAILURES = text("""
     SELECT bucket_start, failures
     FROM reporting.failures_over_time(:since, :until, :bucket, :client_id)

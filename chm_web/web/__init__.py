@@ -25,6 +25,7 @@ from chm_web.web import (
     headers,
     ingestion,
     insights,
+    metrics,
     oidc,
     overview,
     pings,
@@ -32,6 +33,7 @@ from chm_web.web import (
     pipeline_list,
     pipelines,
     probes,
+    request_times,
     runs,
     shared_looks,
     static_files,
@@ -56,6 +58,7 @@ _MODULES = (
     oidc,
     pings,
     probes,
+    metrics,
 )
 
 
@@ -70,6 +73,8 @@ def init_app(app: Flask) -> None:
     static_files.init_app(app)
     headers.init_app(app)
     timing.init_app(app)
+    request_times.init_app(app)
+    metrics.init_app(app)
     app.jinja_env.globals["same_page"] = asked.same_page
     app.jinja_env.globals["parameters"] = asked.parameters
     app.context_processor(_who)

@@ -44,6 +44,7 @@ WORDS: dict[str, str] = {
     "on_failure": "On failure",
     "failures_in_window": "Failures in a window",
     "partner": "Partner",
+    "dbt_cloud": "dbt Cloud",
     "slack": "Slack",
     "email": "Email",
     "webhook": "Webhook",
