@@ -1,7 +1,7 @@
 # The commands of this project. `make demo` and `make test` need Python 3.11 or later and nothing else.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock bench dashboards pictures clean
+.PHONY: help setup demo test test-platforms check format lock bench dashboards pictures audit sbom clean
 
 # The newest Python that is there; override with: make PYTHON=python3.12 setup
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -9,15 +9,19 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 STAMP := .venv/.installed
 LOCKS := requirements.txt requirements-dev.txt
-SOURCES := chm_web tests benchmarks dashboards pictures wsgi.py worker.py migrations/env.py
+PLATFORMS := .chm-platforms/airflow-venv/.installed .chm-platforms/dbt-venv/.installed
+SOURCES := chm_web tests benchmarks dashboards pictures wsgi.py worker.py migrations/env.py migrations/lint.py
 
 help:
 	@echo "make demo        the whole of CHM on this machine: databases, a partner, a worker, the web app"
 	@echo "make test        all tests"
-	@echo "make check       formatting, lint, types, architecture, the API's contract"
+	@echo "make test-platforms  tests on a real Airflow and a real dbt, which it installs (CONTRIBUTING.md)"
+	@echo "make check       formatting, lint, types, architecture, the API's contract, locks of migrations"
 	@echo "make bench       benchmarks, written to benchmarks/RESULTS.md"
 	@echo "make dashboards  Grafana's dashboards, written to docker/grafana"
 	@echo "make pictures    every page as a picture, in build/pictures"
+	@echo "make audit       known weaknesses in what CHM is made of, where the registries can be asked"
+	@echo "make sbom        what CHM is made of (CycloneDX), written to build/"
 	@echo "make setup       .venv with everything (the others do it when needed)"
 
 $(STAMP): $(LOCKS) pyproject.toml package-lock.json requirements-node.txt chm_web/assets.py
@@ -39,12 +43,23 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
+# Other people's servers, each in an environment of its own.
+.chm-platforms/%-venv/.installed: requirements-%.txt | $(STAMP)
+	@echo "Installing $*: some minutes, once."
+	@$(BIN)/python -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
+	@touch $@
+
+test-platforms: $(STAMP) $(PLATFORMS)
+	$(BIN)/python -m pytest -m platforms tests/platforms $(ARGS)
+
 check: $(STAMP)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/chm api-contract --check
+	$(BIN)/python -m migrations.lint
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -52,7 +67,7 @@ format: $(STAMP)
 
 # Hashes for every platform, and no address of any registry.
 lock: $(STAMP)
-	for name in requirements requirements-dev requirements-node; do \
+	for name in requirements requirements-dev requirements-node requirements-airflow requirements-dbt; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 			--no-emit-find-links --no-header $$name.in -o $$name.txt; done
 
@@ -67,5 +82,11 @@ dashboards: $(STAMP)
 pictures: $(STAMP)
 	$(BIN)/python -m pictures $(ARGS)
 
+audit: $(STAMP)
+	@.ci/audit
+
+sbom: $(STAMP)
+	@.ci/sbom
+
 clean:
-	rm -rf .venv node_modules static/vendor .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .chm-platforms node_modules build static/vendor .mypy_cache .ruff_cache .pytest_cache .hypothesis

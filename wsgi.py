@@ -5,11 +5,14 @@ import sys
 from chm_web import create_app, logs
 from chm_web.access.sign_in import prepare_first_start
 from chm_web.config import Config, ConfigError
+from chm_web.metrics_directory import share_figures
 from chm_web.services.exceptions import ServiceError
 
 try:
     config = Config.from_env()
     logs.configure(config.log_level)
+    # Before the app imports what counts.
+    share_figures()
     app = create_app(config, answers_requests=True)
     prepare_first_start(config)
 except (ConfigError, ServiceError) as err:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import dashboards, end_to_end, http_api, pages, record_runs
+from benchmarks import dashboards, end_to_end, http_api, pages, platforms, record_runs
 from benchmarks.environment import Bench, BenchError, count_runs, open_bench
 from benchmarks.report import Report, save
 from chm_web.config import ROOT
@@ -18,6 +18,7 @@ from chm_web.embedded import EmbeddedError
 BENCHMARKS: dict[str, Callable[[Bench], Report]] = {
     "record_runs": record_runs.run,
     "end_to_end": end_to_end.run,
+    "platforms": platforms.run,
     "http": http_api.run,
     "pages": pages.run,
     "dashboards": dashboards.run,

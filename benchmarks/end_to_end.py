@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import statistics
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
-from time import monotonic, sleep
 from uuid import UUID
 
 from redis import Redis
@@ -16,15 +14,14 @@ from redis import Redis
 from benchmarks.environment import BENCH_MARK, PARTNER_TOKEN, Bench, BenchError
 from benchmarks.memory import MemoryWatch
 from benchmarks.partner import external_id
+from benchmarks.processes import finish_job, start_server, start_workers, sweep
 from benchmarks.report import CUSTOMER_RUNS_PER_SECOND, Line, Report, at_least, at_most
 from benchmarks.statements import count_statements
 from chm_web import create_app
-from chm_web.commands.processes import Child
-from chm_web.config import ROOT, Config
+from chm_web.config import Config
 from chm_web.extensions import db
 from chm_web.ingestion.job import ingest_pipelines, open_client
 from chm_web.ingestion.progress import Counts, IngestionJob, JobState, RejectedRun, SyncScope, UnreadPipeline
-from chm_web.ingestion.queue import count_live_workers, get_job, request_sync
 from chm_web.ingestion.sources_config import sources_of
 from chm_web.models import Client, Pipeline, PipelineType, Platform
 from chm_web.services.clients import create_client
@@ -32,12 +29,8 @@ from chm_web.services.pipelines import create_pipeline, list_ingest_targets
 
 CLIENT = "Benchmark partner"
 PAGE_SIZE = 500
-_POLL_SECONDS = 0.1
-_JOB_SECONDS = 1800.0
 # A worker and its work horse are two processes; the target is for the horse, where pages are held.
 _TARGET_HORSE_MIB = 150.0
-# Longer than a dead worker counts as alive.
-_WORKERS_GONE_SECONDS = 100.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +63,7 @@ def run(bench: Bench) -> Report:
         bench = _with_partner(stack, bench, load)
         # The app of this process has to know the partner too: it asks for the ingestions.
         with create_app(Config.from_env(bench.environ)).app_context():
-            _sweep(bench)
+            sweep(bench)
             client_id = _inventory(load)
             try:
                 figures = {number: _with_workers(bench, load, client_id, number, rounds) for number in (1, 2)}
@@ -85,34 +78,14 @@ def run(bench: Bench) -> Report:
 
 
 def _with_partner(stack: ExitStack, bench: Bench, load: Load) -> Bench:
-    port_file = bench.data_dir / "partner.port"
-    port_file.unlink(missing_ok=True)
-    options = {"pipelines": load.pipelines, "pages": load.pages, "page-size": PAGE_SIZE, "port-file": port_file}
-    arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    partner = _start(stack, bench, "partner", "-m", "benchmarks.partner", *arguments)
-    partner.wait_until(port_file.exists, seconds=120)
+    options = {"pipelines": load.pipelines, "pages": load.pages, "page-size": PAGE_SIZE}
+    address = start_server(stack, bench, "partner", options)
     environ = bench.environ | {
-        "CHM_PARTNER_API_BASE_URL": f"http://127.0.0.1:{port_file.read_text()}",
+        "CHM_PARTNER_API_BASE_URL": address,
         "CHM_PARTNER_API_TOKEN": PARTNER_TOKEN,
         "CHM_PARTNER_PAGE_SIZE": str(PAGE_SIZE),
     }
     return replace(bench, environ=environ)
-
-
-class _Process(Child):
-    """A process whose id is known: its memory is looked at."""
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid
-
-
-def _start(stack: ExitStack, bench: Bench, name: str, *arguments: str) -> _Process:
-    log = bench.data_dir / "logs" / f"{name}.log"
-    child = _Process(name, [sys.executable, *arguments], environ=bench.environ, log=log, cwd=ROOT)
-    stack.callback(child.stop)
-    return child
 
 
 def _inventory(load: Load) -> UUID:
@@ -132,26 +105,9 @@ def _inventory(load: Load) -> UUID:
     return client.id
 
 
-def _sweep(bench: Bench) -> None:
-    """Take away what a benchmark that was killed left in Redis: our workers would do its jobs beside ours.
-
-    Raises:
-        BenchError: workers are alive at this Redis.
-    """
-    deadline = monotonic() + _WORKERS_GONE_SECONDS
-    while others := count_live_workers():
-        if monotonic() > deadline:
-            raise BenchError(f"{others} workers are at this Redis already; they would do part of the work.")
-        sleep(1)
-    with Redis.from_url(bench.redis_url) as redis:
-        for pattern in ("rq:*", "chm:*"):
-            for key in redis.scan_iter(pattern, count=1000):
-                redis.delete(key)
-
-
 def _with_workers(bench: Bench, load: Load, client_id: UUID, workers: int, rounds: int) -> Figures:
     figures = Figures(fresh=[], replay=[], memory=[])
-    with _workers(bench, workers) as pids:
+    with start_workers(bench, workers) as pids:
         for _ in range(rounds):
             _clear(bench, client_id)
             with MemoryWatch(pids) as memory:
@@ -163,25 +119,9 @@ def _with_workers(bench: Bench, load: Load, client_id: UUID, workers: int, round
     return figures
 
 
-@contextmanager
-def _workers(bench: Bench, count: int) -> Iterator[list[int]]:
-    """Run workers, as a deployment does, and give their process ids."""
-    with ExitStack() as stack:
-        started = [_start(stack, bench, f"worker-{number}", "worker.py") for number in range(count)]
-        for worker in started:
-            worker.wait_until(lambda: count_live_workers() >= count, seconds=60)
-        yield [worker.pid for worker in started]
-
-
 def _ingest(client_id: UUID, load: Load, *, created: int) -> float:
     """Ask for an ingestion, wait for its end, and give the runs a second."""
-    job, _ = request_sync(scope=SyncScope(client_id=client_id))
-    deadline = monotonic() + _JOB_SECONDS
-    while job.state.is_live:
-        if monotonic() > deadline:
-            raise BenchError("The ingestion does not end; the workers' logs are in the data directory.")
-        sleep(_POLL_SECONDS)
-        job = get_job(job_id=job.id)
+    job = finish_job(SyncScope(client_id=client_id))
     _check(job, load, created)
     ended = job.ended_at
     assert isinstance(ended, datetime)  # noqa: S101 - a job that has ended has a time of it

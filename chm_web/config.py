@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
+from ssrfguard import Policy
 
 from chm_web.config_reader import ConfigError, Network, Reader
 from chm_web.config_sign_in import (
@@ -66,9 +67,11 @@ class Config:
     session_hours: int = 24
     api_rate_limit_per_minute: int = 1200
     api_docs_public: bool = False
+    metrics_public: bool = False
     public_url: str | None = None
     oidc: OidcSettings | None = None
     proxy_sign_in: ProxySignInSettings | None = None
+    outgoing: Policy = field(default_factory=Policy)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Config:
@@ -109,9 +112,11 @@ class Config:
             session_hours=read.number("CHM_SESSION_HOURS", int, 24),
             api_rate_limit_per_minute=read.number("CHM_API_RATE_LIMIT_PER_MINUTE", int, 1200, or_zero=True),
             api_docs_public=read.flag("CHM_API_DOCS_PUBLIC"),
+            metrics_public=read.flag("CHM_METRICS_PUBLIC"),
             public_url=public_url,
             oidc=read_oidc(read, public_url),
             proxy_sign_in=read_proxy_sign_in(read, trusted_proxies),
+            outgoing=_outgoing(read),
         )
 
     def secrets(self) -> tuple[str | None, ...]:
@@ -149,6 +154,18 @@ def _redis_url(value: str) -> str:
     except ValueError:
         raise ConfigError(f"CHM_REDIS_URL is not an address like redis://host:6379/0.{_ENCODE}") from None
     return value
+
+
+def _outgoing(read: Reader) -> Policy:
+    """Where messages may go whose addresses users typed: what is public, and the networks that are named."""
+    ports = read.list("CHM_DESTINATION_PORTS", default=("80", "443"))
+    if not all(port.isdecimal() and 0 < int(port) < 65536 for port in ports):
+        raise ConfigError(f"CHM_DESTINATION_PORTS must list ports such as 80, 443, not {', '.join(ports)[:40]!r}.")
+    networks = read.networks("CHM_DESTINATION_NETWORKS")
+    try:
+        return Policy(allowed_networks=networks, allowed_ports=frozenset(int(port) for port in ports))
+    except ValueError as err:
+        raise ConfigError(f"CHM_DESTINATION_NETWORKS cannot be used: {err}.") from None
 
 
 def _secret_key(value: str) -> str:

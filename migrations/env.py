@@ -1,29 +1,88 @@
-"""Runs the migrations on the app's own engine."""
+"""Runs the migrations on the app's own engine, without locking anybody out for long (docs/migrations.md)."""
 
 from __future__ import annotations
 
-from alembic import context
-from flask import current_app
+import logging
+import time
 
+from alembic import context
+from alembic.util import CommandError
+from flask import current_app
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+log = logging.getLogger("chm.migrations")
 db = current_app.extensions["migrate"].db
+
+# While a migration waits for its lock, everybody who comes after it waits as well.
+LOCK_TIMEOUT = "3s"
+TRIES = 20
+PAUSE_SECONDS = 3.0
+_OTHERS_PAUSE_SECONDS = 0.5
+# Each migration is committed by itself: what it locks is free again before the next one begins, and one that builds an
+# index outside of any transaction takes nothing with it that is not committed.
+_SETTINGS = {"target_metadata": db.metadata, "transaction_per_migration": True}
 
 
 def run_offline() -> None:
     """Write the SQL instead of running it (``chm db upgrade --sql``)."""
     url = db.engine.url.render_as_string(hide_password=False)
-    context.configure(url=url, target_metadata=db.metadata, literal_binds=True)
+    context.configure(url=url, literal_binds=True, **_SETTINGS)
+    context.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
     with context.begin_transaction():
         context.run_migrations()
 
 
 def run_online() -> None:
-    """Apply the migrations, each start of an app waiting for the one that is already migrating."""
+    """Apply the migrations; each that cannot have its lock at once lets the others pass and tries again."""
     with db.engine.connect() as connection:
-        context.configure(connection=connection, target_metadata=db.metadata, compare_type=True)
-        with context.begin_transaction():
-            # Two machines that start at once must not both create the schema.
-            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('chm.migrations'))")
-            context.run_migrations()
+        try:
+            _be_alone(connection)
+            connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+            connection.commit()
+            _try_to_migrate(connection)
+        finally:
+            # Not back into the pool: the lock on migrations and the timeout belong to its session.
+            connection.invalidate()
+
+
+def _try_to_migrate(connection: Connection) -> None:
+    for left in reversed(range(TRIES)):
+        try:
+            _migrate(connection)
+        except OperationalError as err:
+            if not isinstance(err.orig, LockNotAvailable):
+                raise
+            connection.rollback()
+            if not left:
+                raise CommandError(
+                    "A migration could not lock its table: somebody holds it in a long transaction. What came before "
+                    "it is done. See who it is (docs/operations.md), then run: chm db upgrade"
+                ) from err
+            log.warning("A migration lets others pass and tries again (%d tries are left).", left)
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
+
+
+def _migrate(connection: Connection) -> None:
+    context.configure(connection=connection, compare_type=True, **_SETTINGS)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _be_alone(connection: Connection) -> None:
+    """Wait until nobody else migrates: two machines that start at once must not both create the schema.
+
+    Asked for again and again: whoever waits inside a statement would keep the other's CREATE INDEX CONCURRENTLY from
+    ever ending, since that waits for all statements that began before it.
+    """
+    asking = "SELECT pg_try_advisory_lock(hashtext('chm.migrations'))"
+    while not connection.exec_driver_sql(asking).scalar_one():
+        connection.commit()
+        time.sleep(_OTHERS_PAUSE_SECONDS)
+    connection.commit()
 
 
 if context.is_offline_mode():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from socketserver import BaseServer
 from typing import Any
 
 import flask
+import requests
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -81,3 +83,18 @@ def serving(server: BaseServer) -> Iterator[None]:
         server.shutdown()
         thread.join(timeout=10)
         server.server_close()
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def answers(url: str) -> bool:
+    """Whether a server says at this URL that all is well."""
+    try:
+        return requests.get(url, timeout=2).ok
+    except (requests.ConnectionError, requests.Timeout):
+        return False

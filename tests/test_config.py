@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 import sqlalchemy as sa
+from ssrfguard import Policy
 
 from chm_web import create_app
 from chm_web.config import LOOPBACK_HOSTS, ROOT, Config, ConfigError
@@ -68,7 +69,7 @@ def test_other_variables_have_defaults() -> None:
     assert (config.http_max_retries, config.http_backoff_seconds) == (3, 0.5)
     assert config.max_request_bytes == 16 * 1024 * 1024
     assert config.statement_timeout_seconds == 30
-    assert (config.api_rate_limit_per_minute, config.api_docs_public) == (1200, False)
+    assert (config.api_rate_limit_per_minute, config.api_docs_public, config.metrics_public) == (1200, False, False)
     assert (config.users_file, config.tokens_file) == (ROOT / ".chm" / "users.json", ROOT / ".chm" / "tokens.json")
     assert (config.session_idle_minutes, config.session_hours) == (480, 24)
     assert (config.behind_tls, config.trusted_proxies, config.log_level) == (False, (), "INFO")
@@ -98,6 +99,9 @@ def test_every_variable_is_taken() -> None:
         CHM_LOG_LEVEL="debug",
         CHM_API_RATE_LIMIT_PER_MINUTE="10",
         CHM_API_DOCS_PUBLIC="Yes",
+        CHM_DESTINATION_NETWORKS="10.20.0.0/16, fd00:20::/64",
+        CHM_DESTINATION_PORTS="443, 8443",
+        CHM_METRICS_PUBLIC="on",
     )
 
     assert config == Config(
@@ -126,7 +130,31 @@ def test_every_variable_is_taken() -> None:
         log_level="DEBUG",
         api_rate_limit_per_minute=10,
         api_docs_public=True,
+        outgoing=Policy(
+            allowed_networks=(ip_network("10.20.0.0/16"), ip_network("fd00:20::/64")),
+            allowed_ports=frozenset({443, 8443}),
+        ),
+        metrics_public=True,
     )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CHM_DESTINATION_PORTS", "https"),
+        ("CHM_DESTINATION_PORTS", "0"),
+        ("CHM_DESTINATION_PORTS", "443, 70000"),
+        ("CHM_DESTINATION_NETWORKS", "mattermost.internal"),
+        # Every IPv4 address can be written in it, this machine's among them.
+        ("CHM_DESTINATION_NETWORKS", "64:ff9b::/96"),
+    ],
+)
+def test_destinations_that_nobody_can_have_meant(variable: str, value: str) -> None:
+    assert refused(**{variable: value}).startswith(f"{variable} ")
+
+
+def test_destinations_are_what_is_public_at_the_ports_of_the_web() -> None:
+    assert read().outgoing == Policy(allowed_networks=(), allowed_ports=frozenset({80, 443}))
 
 
 @pytest.mark.parametrize("value", [",", " , ,"])

@@ -17,6 +17,7 @@ import pytest
 import requests
 
 from chm_web.config import ROOT
+from tests.http import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -45,13 +46,6 @@ def once(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(data_dir, *arguments), cwd=ROOT, env=environ(), capture_output=True, text=True, check=False
     )
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def descendants(pid: int) -> list[int]:

@@ -280,6 +280,19 @@ def test_all_that_is_wrong_is_said_with_its_lines(app: Flask, file: Path) -> Non
     )
 
 
+def test_a_destination_inside_is_refused_with_its_line(app: Flask, file: Path) -> None:
+    text = """
+    clients:
+    - name: Acme
+      alert_rules:
+      - rule_type: on_failure
+        channel: webhook
+        destination: http://192.168.0.9/
+    """
+    [told] = refused(app, file, text)
+    assert told.startswith("7: destination: Nothing is sent to addresses that are not public")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -35,13 +35,13 @@ _ATTRIBUTE = "access"
 class Access:
     """What a route asks for.
 
-    ``is_limited``: whether its use counts against the rate limit. ``is_page``: whether it is for browsers although it
-    stands under ``/api/``.
+    ``is_limited``: whether its use counts against the rate limit. ``is_page``: whether it is for browsers, or, where it
+    is not, for services with a token; None: what stands under ``/api/`` is for services, and the rest for browsers.
     """
 
     permission: Permission
     is_limited: bool = True
-    is_page: bool = False
+    is_page: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,11 @@ def _make_guard(config: Config) -> _Guard:
     )
 
 
-def declare(app: Flask, endpoint: str, permission: Permission, *, is_page: bool = False) -> None:
+def declare(
+    app: Flask, endpoint: str, permission: Permission, *, is_limited: bool = True, is_page: bool | None = None
+) -> None:
     """Say what a route asks for that an extension has made, or for which it depends on the configuration."""
-    _guard(app).declared[endpoint] = Access(permission, is_page=is_page)
+    _guard(app).declared[endpoint] = Access(permission, is_limited, is_page)
 
 
 def declared_access(view: object) -> Access:
@@ -136,10 +138,11 @@ def _check() -> Response | None:
         raise Forbidden("Nobody may use this route: it does not say who may.")
     if access.permission is Permission.PUBLIC:
         return None
-    if request.path.startswith("/api/") and not access.is_page:
-        _check_api(access)
-        return None
-    return _check_page(access)
+    is_page = not request.path.startswith("/api/") if access.is_page is None else access.is_page
+    if is_page:
+        return _check_page(access)
+    _check_api(access)
+    return None
 
 
 def _check_api(access: Access) -> None:

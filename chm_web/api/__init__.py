@@ -13,7 +13,7 @@ from marshmallow import Schema
 
 from chm_web.access.guard import declare
 from chm_web.access.permissions import Permission
-from chm_web.api import alert_rules, clients, dbt, docs, ingestion, lineage, pipelines, runs
+from chm_web.api import alert_rules, clients, dbt, docs, ingestion, lineage, pipelines, runs, sources
 from chm_web.api.base import ErrorSchema, ExternalId
 from chm_web.api.document import complete_document
 from chm_web.config import Config
@@ -49,7 +49,7 @@ def init_app(app: Flask) -> None:
     app.url_map.merge_slashes = False
     api = _Api(app, spec_kwargs={"marshmallow_plugin": _MarshmallowPlugin()})
     api.register_converter(ExternalId, ExternalId.describe)
-    for module in (clients, pipelines, runs, dbt, alert_rules, ingestion, lineage):
+    for module in (clients, pipelines, runs, dbt, alert_rules, ingestion, sources, lineage):
         api.register_blueprint(module.blueprint, url_prefix=PREFIX)
         # The guard asks for the CSRF token where it is a session that authorises, and a token needs none.
         csrf.exempt(module.blueprint)

@@ -24,7 +24,8 @@ from chm_web.api.base import (
     tagged,
 )
 from chm_web.models import AlertRule
-from chm_web.schemas import AlertRuleSchema, told
+from chm_web.schemas.alert_rules import AlertRuleSchema
+from chm_web.schemas.base import told
 from chm_web.services import alert_rules
 from chm_web.services.paging import Page
 

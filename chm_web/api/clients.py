@@ -21,7 +21,7 @@ from chm_web.api.base import (
     tagged,
 )
 from chm_web.models import Client
-from chm_web.schemas import ClientSchema
+from chm_web.schemas.inventory import ClientSchema
 from chm_web.services import clients
 from chm_web.services.paging import Page
 

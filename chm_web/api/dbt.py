@@ -12,7 +12,8 @@ from chm_web.access.permissions import Permission
 from chm_web.api.base import ETAG, ApiBlueprint, AsItComes, ErrorSchema, NoQuery, tagged
 from chm_web.ingestion.artifacts import take_run_results
 from chm_web.models import EXTERNAL_ID_MAX_LENGTH, Run
-from chm_web.schemas import RunSchema, told
+from chm_web.schemas.base import told
+from chm_web.schemas.runs import RunSchema
 
 blueprint = ApiBlueprint("api_dbt", __name__, description="Runs of dbt Core, by the files that it leaves behind.")
 

@@ -16,7 +16,7 @@ from chm_web.ingestion import queue
 from chm_web.ingestion.progress import IngestionJob, RejectedRun, SyncScope
 from chm_web.json_answers import Schema
 from chm_web.models import RunStatus
-from chm_web.schemas import Bounds, UtcTime, told
+from chm_web.schemas.base import Bounds, UtcTime, told
 
 blueprint = ApiBlueprint("api_ingestion", __name__, description="Asking for an ingestion and watching it.")
 

@@ -6,7 +6,7 @@ from marshmallow import fields, validate
 
 from chm_web.ingestion.progress import JobState
 from chm_web.json_answers import Schema
-from chm_web.schemas import NAME_MAX_LENGTH, Text, UtcTime, told
+from chm_web.schemas.base import NAME_MAX_LENGTH, Text, UtcTime, told
 
 
 class SyncSchema(Schema):

@@ -15,7 +15,8 @@ from chm_web.access.permissions import Permission
 from chm_web.api.base import ApiBlueprint, AsItComes, JsonParser, NoQuery
 from chm_web.ingestion.lineage import LineageResult, take_events
 from chm_web.models import EXTERNAL_ID_MAX_LENGTH
-from chm_web.schemas import MAX_BATCH, RecordResultSchema, UtcTime, told
+from chm_web.schemas.base import UtcTime, told
+from chm_web.schemas.runs import MAX_BATCH, RecordResultSchema
 from chm_web.services.exceptions import FieldIssue, Invalid
 
 _GZIP = 16 + zlib.MAX_WBITS

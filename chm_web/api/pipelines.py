@@ -24,7 +24,8 @@ from chm_web.api.base import (
     tagged,
 )
 from chm_web.models import Environment, Pipeline, PipelineType, Platform
-from chm_web.schemas import ListedPipelineSchema, PipelineHealthSchema, PipelineSchema, told
+from chm_web.schemas.base import told
+from chm_web.schemas.inventory import ListedPipelineSchema, PipelineHealthSchema, PipelineSchema
 from chm_web.services import health, pipeline_lists, pipelines
 from chm_web.services.health import Health, PipelineHealth
 from chm_web.services.paging import Page

@@ -13,15 +13,14 @@ from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
 from chm_web.api.base import ETAG, LOCATION, ApiBlueprint, ErrorSchema, NoQuery, PageQuery, created, page_schema, tagged
 from chm_web.models import Run, RunStatus
-from chm_web.schemas import (
+from chm_web.schemas.base import UtcTime, told
+from chm_web.schemas.runs import (
     BatchRunSchema,
     RecordResultSchema,
     RunBatchSchema,
     RunReportSchema,
     RunSchema,
     RunSummarySchema,
-    UtcTime,
-    told,
 )
 from chm_web.services import runs
 from chm_web.services.paging import Page

@@ -9,7 +9,8 @@ from marshmallow import Schema, ValidationError
 
 from chm_web.commands.inventory_files import CLIENT_FIELDS, PIPELINE_FIELDS, RULE_FIELDS, Located
 from chm_web.models import AlertRule
-from chm_web.schemas import AlertRuleSchema, ClientSchema, PipelineSchema
+from chm_web.schemas.alert_rules import AlertRuleSchema
+from chm_web.schemas.inventory import ClientSchema, PipelineSchema
 from chm_web.services.alert_rules import value_issues
 from chm_web.services.inventory import ClientEntry, Entry, KnownClient, KnownPipeline, PipelineEntry, RuleKey, rule_key
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import click
 from flask import current_app
 from flask.cli import with_appcontext
@@ -9,9 +11,9 @@ from flask.cli import with_appcontext
 from chm_web.config import Config
 from chm_web.ingestion.checks import check_source
 from chm_web.ingestion.client import SourceError
-from chm_web.ingestion.queue import list_sources
+from chm_web.ingestion.queue import list_sources, read_signs, rhythm_of
 from chm_web.ingestion.sources import Source
-from chm_web.services.exceptions import ServiceError
+from chm_web.services.exceptions import ServiceError, Unavailable
 
 _NONE = "No source is configured. Set CHM_SOURCES_FILE, or CHM_PARTNER_API_BASE_URL (see docs/sources.md)."
 
@@ -24,12 +26,13 @@ def sources() -> None:
 @sources.command(name="list")
 @with_appcontext
 def list_() -> None:
-    """List the configured sources, a line each; no secrets."""
+    """List the configured sources, a line each; no secrets. Of one that is read less often since it fails, say so."""
     found = list_sources()
     if not found:
         click.echo(_NONE, err=True)
+    slowed = _slowed()
     for source in found:
-        click.echo("\t".join((source.name, source.kind, source.address, *_facts(source))))
+        click.echo("\t".join((source.name, source.kind, source.address, *_facts(source), *slowed.get(source.name, ()))))
 
 
 @sources.command()
@@ -57,6 +60,30 @@ def _check(source: Source) -> bool:
         return False
     click.echo(f"{source.name}: ok. {said}{' It is paused.' if source.paused else ''}")
     return True
+
+
+def _slowed() -> dict[str, list[str]]:
+    """Say of each source that is slowed down how, and when it is tried next."""
+    config: Config = current_app.config["CHM"]
+    now, every = datetime.now(UTC), timedelta(seconds=config.ingest_every_seconds)
+    try:
+        signs = read_signs()
+    except Unavailable as err:
+        click.echo(f"Whether a source is read less often since it fails is not known. {err.message}", err=True)
+        return {}
+    rhythms = {
+        one.source.name: rhythm_of(one, next_cycle_at=signs.next_cycle_at, now=now, every=every)
+        for one in signs.sources
+    }
+    return {
+        name: [rhythm.slowed, f"next attempt {_at(rhythm.next_at)}"]
+        for name, rhythm in rhythms.items()
+        if rhythm.slowed
+    }
+
+
+def _at(moment: datetime | None) -> str:
+    return f"at {moment:%Y-%m-%d %H:%M} UTC" if moment else "when the schedule runs"
 
 
 def _facts(source: Source) -> list[str]:

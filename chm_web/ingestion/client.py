@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 # A wait this short is slept where we are; a longer one is the queue's business.
 SHORT_WAIT_SECONDS = 5.0
-DEFAULT_WAIT_SECONDS = 30.0
 MAX_WAIT_SECONDS = 3600.0
 # A body may not trickle in for ever, however short the pauses between its bytes.
 BODY_TIMEOUT_FACTOR = 4
@@ -65,16 +64,27 @@ class _Transient(SourceUnreachable):
     """Worth another try."""
 
 
-class BearerAuth(AuthBase):
-    """Sends ``Authorization: Bearer``. As an auth object, so that no ``.netrc`` of the machine takes its place."""
+class TokenAuth(AuthBase):
+    """Sends ``Authorization: Bearer``, or another ``scheme``, with a token.
 
-    def __init__(self, token: str) -> None:
-        self._token = token
+    As an auth object, so that no ``.netrc`` of the machine takes its place.
+    """
+
+    def __init__(self, token: str, scheme: str = "Bearer") -> None:
+        self._value = f"{scheme} {token}"
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Add the header to a request."""
-        request.headers["Authorization"] = f"Bearer {self._token}"
+        request.headers["Authorization"] = self._value
         return request
+
+
+class _Session(requests.Session):
+    """Takes a redirect for an answer like others: ``requests`` would read its whole body, however long."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Say that there is none."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,10 @@ class Answer:
 
 
 class HttpClient:
-    """Reads JSON from one platform. Use it as a context manager: it holds connections open."""
+    """Reads JSON from one platform. Use it as a context manager: it holds connections open.
+
+    ``rest``: for how many seconds it is left alone when it asks for a pause without saying for how long.
+    """
 
     def __init__(
         self,
@@ -98,12 +111,14 @@ class HttpClient:
         max_retries: int,
         backoff: float,
         max_bytes: int,
+        rest: float,
     ) -> None:
         self._base_url = base_url
         self._host = urlsplit(base_url).hostname or base_url
         self._timeouts = (connect_timeout, read_timeout)
         self._max_bytes = max_bytes
-        self._session = requests.Session()
+        self._session = _Session()
+        self._rest = rest
         self._session.auth = auth
         self._session.headers.update({"Accept": "application/json", "User-Agent": "chm"})
         self._retrying = tenacity.Retrying(
@@ -211,7 +226,7 @@ class HttpClient:
         if wait is not None and wait <= SHORT_WAIT_SECONDS:
             time.sleep(wait)
             raise _Throttled(f"{self._host} still asks for a pause ({status}).", max(wait, 1.0))
-        wait = min(DEFAULT_WAIT_SECONDS if wait is None else wait, MAX_WAIT_SECONDS)
+        wait = min(self._rest if wait is None else wait, MAX_WAIT_SECONDS)
         raise SourceBusy(f"{self._host} asks for a pause of {math.ceil(wait)} s ({status}).", wait)
 
     def _decode(self, response: requests.Response, body: bytes) -> Any:

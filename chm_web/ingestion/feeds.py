@@ -5,6 +5,7 @@ from __future__ import annotations
 from chm_web.ingestion.account import Feed
 from chm_web.ingestion.client import HttpClient
 from chm_web.ingestion.platforms.airflow import AirflowFeed
+from chm_web.ingestion.platforms.dbt_cloud import DbtCloudFeed
 from chm_web.ingestion.sources import Source
 
 
@@ -14,4 +15,9 @@ def open_feed(source: Source, client: HttpClient) -> Feed:
     Raises:
         SourceError: the platform does not answer, or does not let us in.
     """
+    if source.kind == "dbt_cloud":
+        # The sources' file is refused without them.
+        return DbtCloudFeed(
+            client, account_id=source.account_id or "", token=source.token or "", page_size=source.page_size
+        )
     return AirflowFeed(client, username=source.username, password=source.password, page_size=source.page_size)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
 from chm_web.config import Config
-from chm_web.ingestion.client import BearerAuth, HttpClient, ItemNotFound, SourceBusy, SourceUnreachable
+from chm_web.ingestion.ahead import read_ahead
+from chm_web.ingestion.client import HttpClient, ItemNotFound, SourceBusy, SourceUnreachable, TokenAuth
 from chm_web.ingestion.mapper import Unmappable
 from chm_web.ingestion.platforms import partner
+from chm_web.ingestion.platforms.pages import RunsPage
 from chm_web.ingestion.progress import Counts, RejectedRun, UnreadPipeline
-from chm_web.ingestion.sources import Source
+from chm_web.ingestion.sources import KINDS, Source
 from chm_web.services.pipelines import IngestTarget
 from chm_web.services.redaction import redact_text
 from chm_web.services.runs import RunRecord, record_runs
@@ -94,12 +97,13 @@ def open_client(source: Source, config: Config) -> HttpClient:
     """Make the HTTP client for a source, with the deployment's time-outs and retries."""
     return HttpClient(
         base_url=source.base_url,
-        auth=BearerAuth(source.token) if source.token else None,
+        auth=TokenAuth(source.token) if source.token else None,
         connect_timeout=config.http_connect_timeout_seconds,
         read_timeout=config.http_timeout_seconds,
         max_retries=config.http_max_retries,
         backoff=config.http_backoff_seconds,
         max_bytes=config.http_max_response_bytes,
+        rest=KINDS[source.kind].rest_seconds,
     )
 
 
@@ -122,24 +126,26 @@ def ingest_pipelines(
     """
     reading = _Reading(source, client, reporter, watermarks)
     unreachable_in_row = 0
-    for target in targets:
-        # A platform that asks for pauses is visited several times: each visit goes on where the last one ended.
-        if reporter.is_done(target.pipeline_id):
-            continue
-        try:
-            _ingest_pipeline(reading, target)
-            unreachable_in_row = 0
-        except ItemNotFound as err:
-            _tell_unread(reading, target, err)
-        except SourceBusy:
-            # A busy platform may count as an unreachable one too, but it has said when to come back.
-            raise
-        except SourceUnreachable as err:
-            unreachable_in_row += 1
-            if unreachable_in_row == GIVE_UP_AFTER or len(targets) == 1:
+    # A platform that asks for pauses is visited several times: each visit goes on where the last one ended.
+    left = [target for target in targets if not reporter.is_done(target.pipeline_id)]
+    feeds = (_open_feed(reading, target) for target in left)
+    with closing(read_ahead(feeds, lambda feed: feed.pages, at_once=min(source.concurrency, len(left)) or 1)) as opened:
+        for feed, pages in opened:
+            target = feed.target
+            try:
+                _ingest_pipeline(reading, replace(feed, pages=pages))
+                unreachable_in_row = 0
+            except ItemNotFound as err:
+                _tell_unread(reading, target, err)
+            except SourceBusy:
+                # A busy platform may count as an unreachable one too, but it has said when to come back.
                 raise
-            _tell_unread(reading, target, err)
-        reporter.pipeline_done(target.pipeline_id)
+            except SourceUnreachable as err:
+                unreachable_in_row += 1
+                if unreachable_in_row == GIVE_UP_AFTER or len(targets) == 1:
+                    raise
+                _tell_unread(reading, target, err)
+            reporter.pipeline_done(target.pipeline_id)
 
 
 def _tell_unread(reading: _Reading, target: IngestTarget, err: ItemNotFound | SourceUnreachable) -> None:
@@ -154,37 +160,51 @@ def _tell_unread(reading: _Reading, target: IngestTarget, err: ItemNotFound | So
     )
 
 
-def _ingest_pipeline(reading: _Reading, target: IngestTarget) -> None:
+@dataclass(frozen=True)
+class _OpenFeed:
+    """A pipeline's feed from where it is to be read, asked for no earlier than ``opened_at``."""
+
+    target: IngestTarget
+    position: Position | None
+    since: datetime | None
+    opened_at: datetime
+    pages: Iterator[RunsPage]
+
+
+def _open_feed(reading: _Reading, target: IngestTarget) -> _OpenFeed:
     position = reading.watermarks.position(target.pipeline_id)
-    if position is not None:
+    since = position.since if position else reading.watermarks.get(target.pipeline_id)
+    cursor, limit = position.cursor if position else None, reading.source.page_size
+    pages = partner.read_pages(reading.client, target.external_id, updated_since=since, limit=limit, cursor=cursor)
+    return _OpenFeed(target, position, since, datetime.now(UTC), pages)
+
+
+def _ingest_pipeline(reading: _Reading, feed: _OpenFeed) -> None:
+    if feed.position is not None:
         try:
             # A feed too long for the platform's patience, or for a worker's life, is read over several visits.
-            _read_feed(reading, target, position)
+            _read_feed(reading, feed)
             return
         except SourceBusy:
             raise
         except (SourceUnreachable, ItemNotFound) as err:
             # Also a 404: to some platforms that is what an old cursor is.
-            log.info("pipeline %s: its reading cannot be resumed, starting over: %s", target.external_id, err)
-            reading.watermarks.keep_position(target.pipeline_id, None)
-    _read_feed(reading, target, None)
+            log.info("pipeline %s: its reading cannot be resumed, starting over: %s", feed.target.external_id, err)
+            reading.watermarks.keep_position(feed.target.pipeline_id, None)
+            feed = _open_feed(reading, feed.target)
+    _read_feed(reading, feed)
 
 
-def _read_feed(reading: _Reading, target: IngestTarget, position: Position | None) -> None:
-    source, watermarks, pipeline_id = reading.source, reading.watermarks, target.pipeline_id
-    since = position.since if position else watermarks.get(pipeline_id)
-    cursor = position.cursor if position else None
-    asked_at = position.asked_at if position else None
-    pages = partner.read_pages(
-        reading.client, target.external_id, updated_since=since, limit=source.page_size, cursor=cursor
-    )
-    for page in pages:
+def _read_feed(reading: _Reading, feed: _OpenFeed) -> None:
+    source, watermarks, pipeline_id = reading.source, reading.watermarks, feed.target.pipeline_id
+    asked_at = feed.position.asked_at if feed.position else None
+    for page in feed.pages:
         # By the platform's clock where it says it: ours may be ahead of it, and would then skip what came between.
-        asked_at = asked_at or page.server_time or datetime.now(UTC)
+        asked_at = asked_at or page.server_time or feed.opened_at
         records, rejected = map_page(source, ((pipeline_id, raw) for raw in page.runs), partner)
         write_page(source, records, rejected, reading.reporter)
         if page.next_cursor is not None:
-            watermarks.keep_position(pipeline_id, Position(since, page.next_cursor, asked_at))
+            watermarks.keep_position(pipeline_id, Position(feed.since, page.next_cursor, asked_at))
     if asked_at is not None:
         # Only now: every page before has been committed.
         watermarks.set(pipeline_id, asked_at - OVERLAP)

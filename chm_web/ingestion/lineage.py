@@ -155,20 +155,21 @@ def _add_error_texts(
     """Give failed runs the error texts of their failed tasks."""
     refused = {rejection.index for rejection in result.rejected}
     failed = {
-        read.runs[index].run_id: queue.RunKey(record.pipeline_id, record.external_run_id)
+        read.runs[index].run_id: queue.RunKey(record.pipeline_id, record.external_run_id, record.finished_at)
         for index, record in records.items()
         if record.status is RunStatus.FAILED and index not in refused
     }
     texts = [(failure.parent_run_id, _waiting_text(failure.text)) for failure in read.failures]
     found = queue.match_failures(failed=failed, texts=texts)
     if found:
-        # "Running" without a time says nothing of the run's state: the text alone is added.
+        # With the end of the attempt that failed: if the run has begun anew meanwhile, that has nothing of its text.
         record_runs(
             records=[
                 RunRecord(
                     pipeline_id=run.pipeline_id,
                     external_run_id=run.external_run_id,
-                    status=RunStatus.RUNNING,
+                    status=RunStatus.FAILED,
+                    finished_at=run.finished_at,
                     error_message=text,
                 )
                 for run, text in found

@@ -19,6 +19,8 @@ class Kind:
 
     ``credentials``: the sets of settings that let it in, any one of them; the empty set where it may go without.
     ``is_account``: all runs of an account come in one feed; else each pipeline has its own.
+    ``needs_account_id``: which account it is has to be told.
+    ``rest_seconds``: for how long it is left alone when it asks for a pause without saying for how long.
     """
 
     credentials: tuple[frozenset[str], ...]
@@ -26,6 +28,8 @@ class Kind:
     page_size: int
     max_page_size: int
     is_account: bool = False
+    needs_account_id: bool = False
+    rest_seconds: float = 30.0
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -43,6 +47,15 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             max_page_size=100,
             is_account=True,
         ),
+        "dbt_cloud": Kind(
+            credentials=(frozenset({"token"}),),
+            platforms=(Platform.DBT,),
+            page_size=100,
+            max_page_size=100,
+            is_account=True,
+            needs_account_id=True,
+            rest_seconds=300.0,
+        ),
     }
 )
 
@@ -52,7 +65,9 @@ class Source:
     """One place to read runs from.
 
     ``platforms``: the pipelines it is asked for are those on these platforms; ``client``: of this client alone, by
-    name or id; ``interval``: seconds between two readings by the schedule, where it is not to be read each time.
+    name or id; ``interval``: seconds between two readings by the schedule, where it is not to be read each time;
+    ``account_id``: of the kinds that need one; ``concurrency``: of a kind that is read pipeline by pipeline, how many
+    of them are asked for at once by each of its shards.
     """
 
     name: str
@@ -63,8 +78,10 @@ class Source:
     platforms: tuple[Platform, ...]
     page_size: int
     kind: str = "partner"
+    account_id: str | None = None
     client: str | None = None
     interval: int | None = None
+    concurrency: int = 4
     paused: bool = False
 
     @property

@@ -21,6 +21,8 @@ PARTNER = "partner"
 """The name of the source that ``CHM_PARTNER_API_BASE_URL`` configures."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+# As many connections as one session keeps open.
+MAX_CONCURRENCY = 10
 _SECRETS = ("token", "password")
 
 
@@ -32,10 +34,12 @@ class _SourceSchema(Schema):
     token = fields.String()
     username = fields.String(validate=validate.Length(min=1, error="must not be empty"))
     password = fields.String()
+    account_id = fields.Integer(strict=True, validate=validate.Range(min=1))
     client = fields.String(validate=validate.Length(min=1, error="must not be empty"))
     platforms = fields.List(fields.Enum(Platform, by_value=True), validate=validate.Length(min=1))
     interval = fields.Integer(strict=True, validate=validate.Range(min=1))
     page_size = fields.Integer(strict=True, validate=validate.Range(min=1))
+    concurrency = fields.Integer(strict=True, validate=validate.Range(1, MAX_CONCURRENCY))
     paused = fields.Boolean(truthy={True}, falsy={False})
 
 
@@ -104,6 +108,7 @@ def _read_source(path: Path, name: str, table: dict[str, Any], environ: Mapping[
         raise ConfigError(f"{where}.{_first_issue(err)}") from None
     kind = KINDS[values["kind"]]
     _check_credentials(where, values)
+    _check_account(where, values)
     values["base_url"] = check_address(
         f"{where}.base_url", values["base_url"], credentials="token, or username and password"
     )
@@ -120,6 +125,19 @@ def _check_credentials(where: str, values: Mapping[str, Any]) -> None:
     if frozenset(key for key in (*_SECRETS, "username") if key in values) not in takes:
         ways = " or ".join(" and ".join(sorted(one, reverse=True)) or "none of them" for one in takes)
         raise ConfigError(f"{where}: {values['kind']} takes as credentials: {ways}.")
+
+
+def _check_account(where: str, values: dict[str, Any]) -> None:
+    """Refuse an account where none is meant, none where one is needed, and what is for others than accounts."""
+    is_needed = KINDS[values["kind"]].needs_account_id
+    if is_needed and "account_id" not in values:
+        raise ConfigError(f"{where}.account_id: is missing. {values['kind']} needs the number of the account.")
+    if not is_needed and "account_id" in values:
+        raise ConfigError(f"{where}.account_id: {values['kind']} takes none.")
+    if "concurrency" in values and KINDS[values["kind"]].is_account:
+        raise ConfigError(f"{where}.concurrency: {values['kind']} is read by one feed for all pipelines.")
+    if is_needed:
+        values["account_id"] = str(values["account_id"])
 
 
 def _look_up(where: str, reference: str, path: Path, environ: Mapping[str, str]) -> str:

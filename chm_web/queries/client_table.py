@@ -6,7 +6,7 @@ Clients are few beside their pipelines, so that ordering by a figure costs no mo
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from functools import lru_cache
 
 from sqlalchemy import TextClause, text
 
@@ -40,8 +40,9 @@ CONDITIONS = {"q": "c.client_name ILIKE :q ESCAPE '\\'", "is_active": "c.is_acti
 """What the table can be narrowed by; the parameter is called like the condition."""
 
 
+@lru_cache(maxsize=256)
 def clients(
-    *, order: Order, descending: bool, conditions: Sequence[str], is_continued: bool, is_limited: bool
+    *, order: Order, descending: bool, conditions: tuple[str, ...], is_continued: bool, is_limited: bool
 ) -> TextClause:
     """Give the clients that meet the ``conditions`` (names of ``CONDITIONS``) with their figures and sort keys.
 

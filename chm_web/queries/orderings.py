@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
+
+from sqlalchemy import RowMapping
 
 # No number of ours is as great, so what has none comes last in both directions.
 _LAST = "1e300"
@@ -13,6 +16,11 @@ _LAST = "1e300"
 def microseconds(moment: str) -> str:
     """Give a moment as a number to order by: the microseconds since 1970, which a double holds exactly."""
     return f"CAST(extract(epoch FROM {moment}) * 1000000 AS double precision)"
+
+
+def after_parameters(after: Sequence[Any] | None) -> dict[str, Any]:
+    """Give the parameters of ``Ordering.rest`` for the keys of the last row before; none when there is none."""
+    return {f"after_{place}": value for place, value in enumerate(after or ())}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +43,19 @@ class Ordering:
         numbers = [float] * (len(self.first) + len(self.numbers))
         return [*numbers, *(str for _ in self.names), UUID]
 
+    def kind(self, table: str, name: str, *, descending: bool) -> str:
+        """Give what cursors of a table in this order, called ``name``, are tagged with."""
+        return f"{table}.{name}.{'desc' if descending else 'asc'}"
+
     def keys(self, *, descending: bool) -> list[str]:
         """Give the keys' expressions in one direction."""
         turned = [f"-({number})" if descending else number for number in self.numbers]
         numbers = [f"CAST(coalesce({number}, {_LAST}) AS double precision)" for number in [*self.first, *turned]]
         return [*numbers, *self.names, self.id]
+
+    def keys_of(self, row: RowMapping) -> list[Any]:
+        """Give the keys of a row that was read with ``columns``."""
+        return [row[f"key_{place}"] for place in range(len(self.types))]
 
     def columns(self, *, descending: bool) -> str:
         """Give the keys as columns, called key_0 and so on."""

@@ -22,6 +22,14 @@ def failures_over_time(*, by: str) -> TextClause:
     """)
 
 
+RECENT_BY_STATUS = text("""
+    SELECT status, count(*) AS last_day, count(*) FILTER (WHERE event_at >= :hour_ago) AS last_hour
+    FROM runs
+    WHERE event_at >= :day_ago AND event_at < :now
+    GROUP BY status
+""")
+"""The fleet's runs of a day and of its last hour by status, by the index on their event time alone."""
+
 CLIENT_FAILURES = text("""
     SELECT bucket_start, failures
     FROM reporting.failures_over_time(:since, :until, :bucket, :client_id)
@@ -29,13 +37,14 @@ CLIENT_FAILURES = text("""
 """)
 """A client's failures by bucket of time, those without any too."""
 
-CLIENT_TALLY = text("""
-    SELECT health, count(*) AS pipelines, count(running_since) AS running
-    FROM reporting.pipeline_health_at(:now)
-    WHERE client_id = :client_id AND is_active
-    GROUP BY health
+CLIENT_RUNS = text("""
+    SELECT r.event_at >= :since AS is_within, r.status, count(*) AS runs
+    FROM pipelines p
+    JOIN runs r ON r.pipeline_id = p.id
+    WHERE p.client_id = :client_id AND r.event_at >= :before AND r.event_at < :until
+    GROUP BY 1, 2
 """)
-"""A client's active pipelines by health, whether it is itself active or not."""
+"""A client's runs by status, those of a window (``since`` to ``until``) and those ``before`` it apart."""
 
 # A pipeline has few runs to a slot, and a slot is narrower than a mark: what is drawn stays the same however many ran.
 TIMELINES = text("""

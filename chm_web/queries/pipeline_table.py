@@ -7,7 +7,7 @@ when a pipeline has been failing is looked up for the failing alone.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from functools import lru_cache
 
 from sqlalchemy import TextClause, text
 
@@ -46,8 +46,9 @@ CONDITIONS = {
 """What the table can be narrowed by; the parameter is called like the condition."""
 
 
+@lru_cache(maxsize=256)
 def ordered_ids(
-    *, order: Order, descending: bool, conditions: Sequence[str], is_continued: bool, is_limited: bool
+    *, order: Order, descending: bool, conditions: tuple[str, ...], is_continued: bool, is_limited: bool
 ) -> TextClause:
     """Give the ids of the pipelines that meet the ``conditions`` (names of ``CONDITIONS``), with their sort keys.
 
@@ -93,7 +94,8 @@ ROWS = text("""
         p.is_active, p.client_is_active, p.expected_every_minutes, p.health, p.since, p.last_finished_at,
         p.last_success_at, p.running_since, known.external_id,
         CASE
-            WHEN EXISTS (SELECT FROM alert_rules r WHERE r.pipeline_id = p.pipeline_id AND r.is_enabled) THEN 'own'
+            WHEN EXISTS (SELECT FROM alert_rules r WHERE r.pipeline_id = p.pipeline_id AND r.is_enabled)
+                THEN 'pipeline'
             WHEN EXISTS (
                 SELECT FROM alert_rules r
                 WHERE r.client_id = p.client_id AND r.pipeline_id IS NULL AND r.is_enabled

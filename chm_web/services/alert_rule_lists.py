@@ -9,7 +9,7 @@ from sqlalchemy import Row, Select, case, func, literal, select, tuple_
 
 from chm_web.extensions import db
 from chm_web.models import AlertRule, Channel, Client, Pipeline, RuleType
-from chm_web.services.paging import Page, decode_cursor, encode_cursor, search_pattern
+from chm_web.services.paging import Page, cursor_after, decode_cursor, search_pattern
 from chm_web.services.rule_preview import Coverage, coverage_by_client
 
 _KIND = "alert_rules.by_scope"
@@ -70,7 +70,7 @@ def list_rules_by_scope(
     of_clients = {row.client_id for row in rows[:limit] if row.pipeline_name is None}
     covers = coverage_by_client(client_ids=of_clients) if of_clients else {}
     items = [_listed(row, covers) for row in rows[:limit]]
-    return Page(items, encode_cursor(tuple(rows[limit - 1])[-3:], kind=_KIND) if len(rows) > limit else None)
+    return Page(items, cursor_after(rows, limit, lambda row: row[-3:], kind=_KIND))
 
 
 def _select_rules() -> Select[AlertRule]:

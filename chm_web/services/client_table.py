@@ -12,8 +12,10 @@ from sqlalchemy import RowMapping
 from chm_web.extensions import db
 from chm_web.queries import client_table as queries
 from chm_web.queries.client_table import Order
+from chm_web.queries.orderings import after_parameters
 from chm_web.services.health import Health, HealthTally
-from chm_web.services.paging import decode_cursor, encode_cursor, search_pattern
+from chm_web.services.outcomes import share_change
+from chm_web.services.paging import JudgedPage, cursor_after, keyset_after, search_pattern
 
 DAY = timedelta(hours=24)
 WEEK = timedelta(days=7)
@@ -41,18 +43,7 @@ class ClientRow:
     @property
     def success_change(self) -> float | None:
         """By how much the success rate has changed; None where there is nothing to compare."""
-        if self.success_rate is None or self.success_rate_before is None:
-            return None
-        return self.success_rate - self.success_rate_before
-
-
-@dataclass(frozen=True)
-class ClientPage:
-    """One page of the table, the moment that it is judged at, and the cursor of the next page; None after the last."""
-
-    rows: list[ClientRow]
-    now: datetime
-    next_cursor: str | None
+        return share_change(self.success_rate, self.success_rate_before)
 
 
 def list_client_rows(
@@ -64,7 +55,7 @@ def list_client_rows(
     descending: bool = False,
     limit: int = 50,
     cursor: str | None = None,
-) -> ClientPage:
+) -> JudgedPage[ClientRow]:
     """Give a page of the table.
 
     Args:
@@ -79,18 +70,12 @@ def list_client_rows(
     Raises:
         Invalid: the cursor is not one of this table in this order.
     """
-    kind = f"client_table.{order}.{'desc' if descending else 'asc'}"
-    after: list[Any] | None = None
-    if cursor is not None:
-        # One listing is judged at one moment, or a client's figures could change between two of its pages.
-        now, *after = decode_cursor(cursor, kind=kind, types=(datetime, *queries.ORDERINGS[order].types))
+    ordering = queries.ORDERINGS[order]
+    kind = ordering.kind("client_table", order, descending=descending)
+    now, after = keyset_after(cursor, kind=kind, types=ordering.types, now=now)
     found = _read(now=now, q=q, is_active=is_active, order=order, descending=descending, after=after, limit=limit + 1)
-    next_cursor = None
-    if len(found) > limit:
-        last = found[limit - 1]
-        keys = [last[f"key_{place}"] for place in range(len(queries.ORDERINGS[order].types))]
-        next_cursor = encode_cursor((now, *keys), kind=kind)
-    return ClientPage([_row(values) for values in found[:limit]], now, next_cursor)
+    next_cursor = cursor_after(found, limit, lambda row: (now, *ordering.keys_of(row)), kind=kind)
+    return JudgedPage([_row(values) for values in found[:limit]], now, next_cursor)
 
 
 def list_all_client_rows(
@@ -121,7 +106,7 @@ def _read(
     query = queries.clients(
         order=order,
         descending=descending,
-        conditions=list(conditions),
+        conditions=tuple(conditions),
         is_continued=after is not None,
         is_limited=limit is not None,
     )
@@ -132,7 +117,7 @@ def _read(
         "two_weeks_ago": now - 2 * WEEK,
         "limit": limit,
         **conditions,
-        **{f"after_{place}": value for place, value in enumerate(after or [])},
+        **after_parameters(after),
     }
     return list(db.session.execute(query, parameters).mappings())
 

@@ -6,10 +6,10 @@ The definition stands once, in the schema ``reporting``; every function here tak
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from sqlalchemy import RowMapping, TextClause
@@ -88,13 +88,42 @@ class HealthTally:
 
 
 @dataclass(frozen=True)
-class StripRun:
-    """One bar of a pipeline's strip."""
+class ClientHealth:
+    """A client's active pipelines at one moment: counted, and those in most trouble."""
+
+    tally: HealthTally
+    pipelines: list[PipelineHealth]
+
+
+class TimedRun(Protocol):
+    """What became of a run, and how long it took; None where that is not known."""
+
+    @property
+    def status(self) -> RunStatus:
+        """Its state."""
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """How long it took."""
+
+
+class StripRun(NamedTuple):
+    """One bar of a pipeline's strip. A page has seven hundred of them."""
+
+    status: RunStatus
+    duration_seconds: float | None
+
+
+class RecentRun(NamedTuple):
+    """One of a pipeline's newest runs."""
 
     id: UUID
     status: RunStatus
     event_at: datetime
     duration_seconds: float | None
+
+
+_STATUSES = {status.value: status for status in RunStatus}
 
 
 def tally_fleet_health(*, now: datetime) -> HealthTally:
@@ -125,6 +154,18 @@ def list_client_health(
     return _list(query, now=now, health=health, limit=limit, client_id=client_id)
 
 
+def look_at_client(*, client_id: UUID, now: datetime, limit: int = 50) -> ClientHealth:
+    """Count a client's active pipelines by health, and list the ``limit`` in most trouble, worst first.
+
+    A disabled client's are counted and listed too: its page still shows them.
+    """
+    query = queries.pipeline_health(where=queries.OF_CLIENT)
+    rows = _read(query, now=now, health=None, limit=limit, client_id=client_id)
+    # So many of each state are read, each with what there is of its state.
+    tally = _tally({row["health"]: row for row in rows}.values())
+    return ClientHealth(tally, [_pipeline_health(row) for row in rows[:limit]])
+
+
 def list_health_of(*, pipeline_ids: Collection[UUID], now: datetime, limit: int = 50) -> list[PipelineHealth]:
     """List these pipelines, worst first, at most ``limit`` of each state of health."""
     query = queries.pipeline_health(where=queries.OF_PIPELINES)
@@ -150,25 +191,37 @@ def run_strips(*, pipeline_ids: Iterable[UUID], length: int = 14) -> dict[UUID, 
     if not strips:
         return strips
     parameters = {"pipeline_ids": list(strips), "length": length}
-    for row in db.session.execute(queries.STRIPS, parameters).mappings():
-        strips[row["pipeline_id"]].append(
-            StripRun(row["id"], RunStatus(row["status"]), row["event_at"], row["duration_seconds"])
-        )
+    for pipeline_id, statuses, seconds in db.session.execute(queries.STRIPS, parameters).all():
+        if statuses is not None:
+            strips[pipeline_id] = list(map(StripRun, map(_STATUSES.__getitem__, statuses), seconds))
     return strips
+
+
+def list_recent_runs(*, pipeline_id: UUID, limit: int) -> list[RecentRun]:
+    """List the newest runs of a pipeline by event time, oldest first."""
+    rows = db.session.execute(queries.RECENT, {"pipeline_id": pipeline_id, "limit": limit}).all()
+    return [RecentRun(row.id, _STATUSES[row.status], row.event_at, row.duration_seconds) for row in reversed(rows)]
 
 
 def _list(
     query: TextClause, *, now: datetime, health: Collection[Health] | None, limit: int, **scope: Any
 ) -> list[PipelineHealth]:
+    return [_pipeline_health(row) for row in _read(query, now=now, health=health, limit=limit, **scope)]
+
+
+def _read(
+    query: TextClause, *, now: datetime, health: Collection[Health] | None, limit: int, **scope: Any
+) -> Sequence[RowMapping]:
     parameters = {"now": now, "health": None if health is None else list(health), "limit": limit, **scope}
-    return [_pipeline_health(row) for row in db.session.execute(query, parameters).mappings()]
+    return db.session.execute(query, parameters).mappings().all()
 
 
 def _pipeline_health(row: RowMapping) -> PipelineHealth:
     latest = row["latest_status"]
-    # Its place among those of its health served the limit alone.
+    # Its place among those of its health served the limit, what there is of that health the tally.
     values = {**row, "health": Health(row["health"]), "latest_status": RunStatus(latest) if latest else None}
-    del values["place"]
+    for name in ("place", "pipelines", "running"):
+        del values[name]
     return PipelineHealth(**values)
 
 

@@ -21,9 +21,11 @@ class Named:
     is_active: bool
 
 
-def list_client_names() -> list[Named]:
-    """List all clients by name, the disabled ones too."""
+def list_client_names(*, is_active: bool | None = None) -> list[Named]:
+    """List all clients by name; with ``is_active``, only the enabled (True) or disabled (False) ones."""
     query = select(Client.id, Client.name, Client.is_active).order_by(func.lower(Client.name), Client.id)
+    if is_active is not None:
+        query = query.where(Client.is_active == is_active)
     return [Named(*row) for row in db.session.execute(query)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -11,7 +11,6 @@ from uuid import UUID
 from chm_web.extensions import db
 from chm_web.models import RunStatus
 from chm_web.queries import outcomes as queries
-from chm_web.services.health import Health, HealthTally
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 OTHERS = "Others"
@@ -35,6 +34,29 @@ class OverTime:
     starts: list[datetime]
     bucket: timedelta
     series: list[Series]
+
+
+@dataclass(frozen=True)
+class ComparedRuns:
+    """A client's runs of a window by status, and those of the window of the same length before it."""
+
+    counts: Mapping[RunStatus, int]
+    counts_before: Mapping[RunStatus, int]
+
+    @property
+    def success_share(self) -> float | None:
+        """The share of successes among the runs that succeeded or failed, 0 to 1; None when there are none."""
+        return _success_share(self.counts)
+
+    @property
+    def share_before(self) -> float | None:
+        """The same of the window before."""
+        return _success_share(self.counts_before)
+
+    @property
+    def share_change(self) -> float | None:
+        """By how much the share has changed; None where there is nothing to compare."""
+        return share_change(self.success_share, self.share_before)
 
 
 @dataclass(frozen=True)
@@ -93,11 +115,18 @@ def client_failures(*, client_id: UUID, since: datetime, until: datetime) -> Ove
     return OverTime([row.bucket_start for row in rows], bucket, [Series("Failed", [row.failures for row in rows])])
 
 
-def tally_client(*, client_id: UUID, now: datetime) -> HealthTally:
-    """Count a client's active pipelines by health; a disabled client's are counted too: its page still shows them."""
-    rows = db.session.execute(queries.CLIENT_TALLY, {"client_id": client_id, "now": now}).all()
-    counts = dict.fromkeys(Health, 0) | {Health(row.health): row.pipelines for row in rows}
-    return HealthTally(counts, sum(row.running for row in rows))
+def compare_client_runs(*, client_id: UUID, since: datetime, until: datetime) -> ComparedRuns:
+    """Count a client's runs in a window of event time (since inclusive, until exclusive) and in the one before it."""
+    parameters = {"client_id": client_id, "since": since, "until": until, "before": since - (until - since)}
+    counts = {is_within: dict.fromkeys(RunStatus, 0) for is_within in (True, False)}
+    for row in db.session.execute(queries.CLIENT_RUNS, parameters):
+        counts[row.is_within][RunStatus(row.status)] = row.runs
+    return ComparedRuns(counts[True], counts[False])
+
+
+def share_change(share: float | None, before: float | None) -> float | None:
+    """Give by how much a share has changed; None where there is nothing to compare."""
+    return None if share is None or before is None else share - before
 
 
 def run_timelines(*, pipeline_ids: Collection[UUID], since: datetime, until: datetime) -> dict[UUID, list[Mark]]:
@@ -112,6 +141,11 @@ def run_timelines(*, pipeline_ids: Collection[UUID], since: datetime, until: dat
             Mark(RunStatus(row["status"]), row["started_at"], row["ended_at"], row["runs"], row["runs_within"])
         )
     return marks
+
+
+def _success_share(counts: Mapping[RunStatus, int]) -> float | None:
+    decided = counts[RunStatus.SUCCESS] + counts[RunStatus.FAILED]
+    return counts[RunStatus.SUCCESS] / decided if decided else None
 
 
 def _buckets(since: datetime, until: datetime, bucket: timedelta) -> Iterator[datetime]:

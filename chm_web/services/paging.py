@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import UnionType
@@ -19,6 +19,7 @@ from chm_web.services.exceptions import FieldIssue, Invalid
 from chm_web.services.run_values import UNSTORABLE
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,15 @@ class Page(Generic[T]):
     """One page of a list, and the opaque cursor of the next; None after the last."""
 
     items: list[T]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class JudgedPage(Generic[T]):
+    """One page of a table, the moment that it is judged at, and the cursor of the next page; None after the last."""
+
+    rows: list[T]
+    now: datetime
     next_cursor: str | None
 
 
@@ -48,8 +58,32 @@ def keyset_page(
     if cursor is not None:
         query = query.where(tuple_(*keys) > tuple_(*decode_cursor(cursor, kind=kind, types=types)))
     rows = db.session.execute(query.add_columns(*keys).order_by(*keys).limit(limit + 1)).all()
-    items = [row[0] for row in rows[:limit]]
-    return Page(items, encode_cursor(rows[limit - 1][1:], kind=kind) if len(rows) > limit else None)
+    return Page([row[0] for row in rows[:limit]], cursor_after(rows, limit, lambda row: row[1:], kind=kind))
+
+
+def keyset_after(
+    cursor: str | None, *, kind: str, types: Sequence[type], now: datetime
+) -> tuple[datetime, list[Any] | None]:
+    """Give the moment that a page is judged at, and the keys of the last row before it; None: it is the first page.
+
+    One listing is judged at one moment, ``now`` for its first page, or a row's place could change between two pages:
+    a cursor holds that moment before the keys of ``types``.
+
+    Raises:
+        Invalid: ``cursor`` was not made for a list of this ``kind``.
+    """
+    if cursor is None:
+        return now, None
+    now, *after = decode_cursor(cursor, kind=kind, types=(datetime, *types))
+    return now, after
+
+
+def cursor_after(rows: Sequence[R], limit: int, keys: Callable[[R], Sequence[Any]], *, kind: str) -> str | None:
+    """Give the cursor of the next page, of rows of which one more than ``limit`` was asked for; None after the last.
+
+    ``keys`` gives the sort keys of a row, and whatever else a cursor of this ``kind`` holds.
+    """
+    return encode_cursor(keys(rows[limit - 1]), kind=kind) if len(rows) > limit else None
 
 
 def encode_cursor(values: Sequence[Any], *, kind: str) -> str:

@@ -16,7 +16,7 @@ from chm_web.models import Client, Environment, Pipeline, PipelineType, Platform
 from chm_web.queries.health import verdict
 from chm_web.services.clients import get_client
 from chm_web.services.health import Health
-from chm_web.services.paging import Page, decode_cursor, encode_cursor, search_pattern
+from chm_web.services.paging import Page, cursor_after, keyset_after, search_pattern
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ class _Order:
 
     @property
     def types(self) -> tuple[type, ...]:
-        """What a cursor is made of: the moment of the first page, and the keys."""
-        return (datetime, *(str for _ in self.names), UUID)
+        """The types of the keys, of which a cursor is made."""
+        return (*(str for _ in self.names), UUID)
 
 
 def _select_pipelines(q: str | None, **wanted: Any) -> Select[Pipeline]:
@@ -137,9 +137,8 @@ def _judged_page(
     The pipelines are put in order first and judged one after the other, so that the page ends the reading: with a
     ``health`` as soon as so many have it, without one those of the page alone are judged.
     """
-    if cursor is not None:
-        # One listing is judged at one moment, or a pipeline could become late between two of its pages.
-        now, *after = decode_cursor(cursor, kind=order.kind, types=order.types)
+    now, after = keyset_after(cursor, kind=order.kind, types=order.types, now=now)
+    if after is not None:
         query = query.where(tuple_(*order.keys) > tuple_(*after))
     ordered = query.add_columns(*(key.label(f"key_{place}") for place, key in enumerate(order.keys)))
     ordered = ordered.order_by(*order.keys)
@@ -158,6 +157,4 @@ def _judged_page(
         page = page.where(judged.c.health == health.value)
     rows = db.session.execute(page).all()
     items = [ListedPipeline(row[0], Health(row.health), row.latest_status, row.latest_run_at) for row in rows[:limit]]
-    if len(rows) <= limit:
-        return Page(items, None)
-    return Page(items, encode_cursor((now, *rows[limit - 1][4:]), kind=order.kind))
+    return Page(items, cursor_after(rows, limit, lambda row: (now, *row[4:]), kind=order.kind))

@@ -15,21 +15,15 @@ from sqlalchemy import RowMapping
 from chm_web.extensions import db
 from chm_web.models import Environment, PipelineType, Platform, RunStatus
 from chm_web.queries import pipeline_table as queries
+from chm_web.queries.orderings import after_parameters
 from chm_web.queries.pipeline_table import Order
-from chm_web.services.health import Health, StripRun, run_strips
-from chm_web.services.paging import decode_cursor, encode_cursor, search_pattern
+from chm_web.services.effective_rules import RuleSource
+from chm_web.services.health import Health, StripRun, TimedRun, run_strips
+from chm_web.services.paging import JudgedPage, cursor_after, keyset_after, search_pattern
 
 STRIP_LENGTH = 14
 
 PipelineOrder = Order
-
-
-class RuleSource(enum.StrEnum):
-    """Whose alert rules apply to a pipeline."""
-
-    OWN = "own"
-    CLIENT = "client"
-    NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +68,7 @@ class PipelineRow:
     @property
     def failed(self) -> int:
         """How many of the strip's runs failed."""
-        return sum(run.status is RunStatus.FAILED for run in self.strip)
+        return [run.status for run in self.strip].count(RunStatus.FAILED)
 
     @property
     def median_seconds(self) -> float | None:
@@ -82,21 +76,12 @@ class PipelineRow:
         return median_seconds(self.strip)
 
 
-def median_seconds(runs: Sequence[StripRun]) -> float | None:
+def median_seconds(runs: Sequence[TimedRun]) -> float | None:
     """Give the median of what the successful ones of some runs took; None where none of them tells."""
     took = [
         run.duration_seconds for run in runs if run.status is RunStatus.SUCCESS and run.duration_seconds is not None
     ]
     return statistics.median(took) if took else None
-
-
-@dataclass(frozen=True)
-class PipelinePage:
-    """One page of the table, the moment that it is judged at, and the cursor of the next page; None after the last."""
-
-    rows: list[PipelineRow]
-    now: datetime
-    next_cursor: str | None
 
 
 def list_pipeline_rows(
@@ -107,7 +92,7 @@ def list_pipeline_rows(
     now: datetime,
     limit: int = 50,
     cursor: str | None = None,
-) -> PipelinePage:
+) -> JudgedPage[PipelineRow]:
     """Give a page of the table.
 
     Args:
@@ -122,14 +107,18 @@ def list_pipeline_rows(
     Raises:
         Invalid: the cursor is not one of this table in this order.
     """
-    kind = f"pipeline_table.{order}.{'desc' if descending else 'asc'}"
-    after: list[Any] | None = None
-    if cursor is not None:
-        # One listing is judged at one moment, or a pipeline could become late between two of its pages.
-        now, *after = decode_cursor(cursor, kind=kind, types=(datetime, *queries.ORDERINGS[order].types))
+    ordering = queries.ORDERINGS[order]
+    kind = ordering.kind("pipeline_table", order, descending=descending)
+    now, after = keyset_after(cursor, kind=kind, types=ordering.types, now=now)
     found = _ordered(filters, order, descending, now=now, after=after, limit=limit + 1)
-    next_cursor = encode_cursor((now, *found[limit - 1][1:]), kind=kind) if len(found) > limit else None
-    return PipelinePage(_rows([key[0] for key in found[:limit]], now), now, next_cursor)
+    next_cursor = cursor_after(found, limit, lambda row: (now, *ordering.keys_of(row)), kind=kind)
+    return JudgedPage(_rows([row["pipeline_id"] for row in found[:limit]], now), now, next_cursor)
+
+
+def judges_all(filters: PipelineFilters, order: PipelineOrder) -> bool:
+    """Whether a page under these filters in this order takes a look at all pipelines that there are, or nearly so."""
+    is_narrow = filters.client_id is not None or filters.q is not None
+    return not is_narrow and (filters.health is not None or order in (Order.HEALTH, Order.FINISHED))
 
 
 def iterate_pipeline_rows(
@@ -138,7 +127,7 @@ def iterate_pipeline_rows(
     """Give the whole table, as ``list_pipeline_rows`` does a page of it, a ``batch`` of rows at a time."""
     found = _ordered(filters, order, descending, now=now, after=None, limit=None)
     for start in range(0, len(found), batch):
-        yield from _rows([key[0] for key in found[start : start + batch]], now)
+        yield from _rows([row["pipeline_id"] for row in found[start : start + batch]], now)
 
 
 def _ordered(
@@ -149,7 +138,7 @@ def _ordered(
     now: datetime,
     after: list[Any] | None,
     limit: int | None,
-) -> list[Any]:
+) -> list[RowMapping]:
     wanted = {
         name: value.value if isinstance(value, enum.Enum) else value
         for name, value in vars(filters).items()
@@ -160,13 +149,12 @@ def _ordered(
     query = queries.ordered_ids(
         order=order,
         descending=descending,
-        conditions=list(wanted),
+        conditions=tuple(wanted),
         is_continued=after is not None,
         is_limited=limit is not None,
     )
-    keys = {f"after_{place}": value for place, value in enumerate(after or [])}
-    parameters = {"now": now, "limit": limit, **wanted, **keys}
-    return list(db.session.execute(query, parameters))
+    parameters = {"now": now, "limit": limit, **wanted, **after_parameters(after)}
+    return list(db.session.execute(query, parameters).mappings())
 
 
 def _rows(pipeline_ids: Sequence[UUID], now: datetime) -> list[PipelineRow]:

@@ -41,7 +41,8 @@ def list_running(*, platforms: Collection[Platform]) -> list[tuple[UUID, str]]:
 def failed_without_text(*, pipeline_ids: Collection[UUID], since: datetime, limit: int) -> list[UntoldFailure]:
     """List runs of these pipelines that failed since then and do not say why, the newest first.
 
-    Only runs that were read from a source: one that was reported has its text from whoever reports.
+    Only runs whose platform has told when they began. Any other one was reported, and has its text from whoever
+    reports.
     """
     query = (
         select(Run.pipeline_id, Run.external_run_id, Run.started_at, Run.finished_at, Run.attempt_at)

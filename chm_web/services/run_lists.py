@@ -14,10 +14,10 @@ from sqlalchemy.orm import defer, joinedload
 from sqlalchemy.sql.base import ExecutableOption
 
 from chm_web.extensions import db
-from chm_web.models import Pipeline, Platform, Run, RunStatus
+from chm_web.models import Client, Pipeline, Platform, Run, RunStatus
 from chm_web.queries import run_lists as queries
 from chm_web.services.exceptions import FieldIssue, Invalid
-from chm_web.services.paging import Page, decode_cursor, encode_cursor, search_pattern
+from chm_web.services.paging import Page, cursor_after, decode_cursor, search_pattern
 from chm_web.services.pipelines import get_pipeline
 
 ERROR_SEARCH = timedelta(days=31)
@@ -44,6 +44,25 @@ class RunFilter:
     since: datetime | None = None
     until: datetime | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NamedRun:
+    """What a list tells of a run, with the names of its pipeline and client."""
+
+    id: UUID
+    pipeline_id: UUID
+    pipeline_name: str
+    client_id: UUID
+    client_name: str
+    status: RunStatus
+    started_at: datetime | None
+    finished_at: datetime | None
+    event_at: datetime
+    duration_seconds: float | None
+    rows_processed: int | None
+    error_message: str | None
+    status_reason: str | None
 
 
 def list_pipeline_runs(
@@ -80,30 +99,37 @@ def list_pipeline_runs(
     return _latest_order_page(query, descending=order == "desc", limit=limit, cursor=cursor)
 
 
-def list_runs(*, wanted: RunFilter, limit: int = 100, cursor: str | None = None, named: bool = False) -> Page[Run]:
+def list_runs(*, wanted: RunFilter, limit: int = 100, cursor: str | None = None) -> Page[Run]:
     """List the runs of all pipelines, the newest by event time first, a page at a time.
 
     Args:
         wanted: which runs.
         limit: runs a page.
         cursor: the ``next_cursor`` of the page before.
-        named: with each run's pipeline and client at hand, and without its payload.
 
     Raises:
         Invalid: the cursor is not one of this list's, since is not before until, or the window is too long for a search
             in error texts.
     """
-    after = None if cursor is None else decode_cursor(cursor, kind=_FLEET, types=(datetime, UUID))
-    keys = _keys(wanted, limit=limit + 1, after=after).subquery("page")
-    # The page's keys come from the indexes alone; of the runs themselves only those of the page are read.
-    query = select(Run).join(keys, keys.c.id == Run.id).order_by(keys.c.event_at.desc(), keys.c.id.desc())
-    if named:
-        query = query.options(joinedload(Run.pipeline).joinedload(Pipeline.client), defer(Run.payload))
-    items = list(db.session.scalars(query))
-    if len(items) <= limit:
-        return Page(items, None)
-    last = items[limit - 1]
-    return Page(items[:limit], encode_cursor((last.event_at, last.id), kind=_FLEET))
+    items = list(db.session.scalars(_fleet_page(select(Run), wanted, limit, cursor)))
+    return Page(items[:limit], cursor_after(items, limit, _place, kind=_FLEET))
+
+
+def list_named_runs(*, wanted: RunFilter, limit: int = 100, cursor: str | None = None) -> Page[NamedRun]:
+    """List the runs of all pipelines as ``list_runs`` does, with the names that a reader wants beside them.
+
+    Raises:
+        Invalid: the cursor is not one of this list's, or since is not before until.
+    """
+    query = (
+        select(*_NAMED_COLUMNS)
+        .select_from(Run)
+        .join(Pipeline, Pipeline.id == Run.pipeline_id)
+        .join(Client, Client.id == Pipeline.client_id)
+    )
+    rows = db.session.execute(_fleet_page(query, wanted, limit, cursor)).mappings()
+    items = [NamedRun(**row) for row in rows]
+    return Page(items[:limit], cursor_after(items, limit, _place, kind=_FLEET))
 
 
 def read_runs(*, wanted: RunFilter, limit: int) -> Iterator[Run]:
@@ -204,6 +230,26 @@ def _pipeline_conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
     return found
 
 
+_NAMED_COLUMNS = (
+    *(Run.id, Run.pipeline_id, Run.status, Run.started_at, Run.finished_at, Run.event_at, Run.duration_seconds),
+    *(Run.rows_processed, Run.error_message, Run.status_reason),
+    *(Pipeline.name.label("pipeline_name"), Pipeline.client_id, Client.name.label("client_name")),
+)
+
+
+def _fleet_page(query: Any, wanted: RunFilter, limit: int, cursor: str | None) -> Select[Any]:
+    """Narrow a query of runs to one page, and one run more where there is a next page."""
+    after = None if cursor is None else decode_cursor(cursor, kind=_FLEET, types=(datetime, UUID))
+    # The page's keys come from the indexes alone; of the runs themselves only those of the page are read.
+    keys = _keys(wanted, limit=limit + 1, after=after).subquery("page")
+    page: Select[Any] = query.join(keys, keys.c.id == Run.id)
+    return page.order_by(keys.c.event_at.desc(), keys.c.id.desc())
+
+
+def _place(run: Run | NamedRun) -> tuple[datetime, UUID]:
+    return run.event_at, run.id
+
+
 def _error_conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
     """What is wanted of the error text, as pages show it. Failures have an index of their own, by event time.
 
@@ -256,9 +302,9 @@ def _latest_order_page(query: Select[Run], *, descending: bool, limit: int, curs
     for part in parts:
         items += db.session.scalars(part.order_by(*_latest_order(descending)).limit(limit + 1 - len(items)))
         if len(items) > limit:
-            last = items[limit - 1]
-            return Page(items[:limit], encode_cursor((last.started_at, last.finished_at, last.id), kind=kind))
-    return Page(items, None)
+            break
+    next_cursor = cursor_after(items, limit, lambda run: (run.started_at, run.finished_at, run.id), kind=kind)
+    return Page(items[:limit], next_cursor)
 
 
 def _latest_order(descending: bool) -> list[ColumnElement[Any]]:

@@ -14,8 +14,9 @@ from chm_web.models import RunStatus
 class RunRecord:
     """What a source says of one run. Times without a zone are UTC.
 
-    ``attempt_at`` is set by pull mappers alone (start, else queue time): it is what lets a platform's re-run under
-    the same id replace the attempt before. ``source_updated_at`` is the source's own change time, never our clock.
+    ``attempt_at`` is the platform's own start of the run, else its time in the queue, and never the time of a report:
+    it is what lets a re-run under the same id replace the attempt before. ``source_updated_at`` is the source's own
+    change time, never our clock.
     """
 
     pipeline_id: UUID

@@ -18,7 +18,7 @@ from chm_web.services.audit import all_of, log_change, log_report
 from chm_web.services.clients import get_client
 from chm_web.services.exceptions import Conflict, FieldIssue, Invalid, NotFound
 from chm_web.services.pipelines import get_pipeline
-from chm_web.services.run_lists import RunFilter, check_window, list_pipeline_runs, list_runs
+from chm_web.services.run_lists import NamedRun, RunFilter, check_window, list_pipeline_runs, list_runs
 from chm_web.services.run_records import RecordResult, Rejection, RunRecord
 from chm_web.services.run_values import BadValue, clean_external_id
 from chm_web.services.run_writer import write_records
@@ -42,7 +42,6 @@ __all__ = [
     "manual_run_id",
     "record_runs",
     "report_run",
-    "success_share",
     "summarize_client_runs",
     "summarize_error",
 ]
@@ -80,7 +79,7 @@ def summarize_error(message: str | None) -> str | None:
     return lines[-1] if lines[0].startswith("Traceback (most recent call last)") else lines[0]
 
 
-def error_of(run: Run) -> str | None:
+def error_of(run: Run | NamedRun) -> str | None:
     """Give what went wrong with a run that failed or was canceled: its message, else the reason of its state."""
     if run.status not in (RunStatus.FAILED, RunStatus.CANCELED):
         return None
@@ -229,12 +228,6 @@ def count_client_runs_by_status(*, client_id: UUID, since: datetime, until: date
         queries.STATUS_COUNTS, {"client_id": client_id, "since": since, "until": until}
     ).mappings()
     return dict.fromkeys(RunStatus, 0) | {RunStatus(row["status"]): row["runs"] for row in rows}
-
-
-def success_share(counts: Mapping[RunStatus, int]) -> float | None:
-    """Give the share of successes among the runs that succeeded or failed, 0 to 1; None when there are none."""
-    decided = counts.get(RunStatus.SUCCESS, 0) + counts.get(RunStatus.FAILED, 0)
-    return counts.get(RunStatus.SUCCESS, 0) / decided if decided else None
 
 
 def _write_one(record: RunRecord, statement: str, updated_by: str | None) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -11,11 +10,9 @@ from uuid import UUID
 from sqlalchemy import TextClause
 
 from chm_web.extensions import db
-from chm_web.models import RunStatus
 from chm_web.queries import stability as queries
 from chm_web.services.clients import get_client
-from chm_web.services.outcomes import OverTime, client_failures
-from chm_web.services.runs import count_client_runs_by_status, success_share
+from chm_web.services.outcomes import ComparedRuns, OverTime, client_failures, compare_client_runs, share_change
 
 T = TypeVar("T")
 
@@ -48,6 +45,11 @@ class PlatformOutcomes:
     failed: int
     failure_rate: float | None
     failure_rate_before: float | None
+
+    @property
+    def failure_change(self) -> float | None:
+        """By how much the failure rate has changed; None where there is nothing to compare."""
+        return share_change(self.failure_rate, self.failure_rate_before)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,24 +109,13 @@ class Outage:
 
 @dataclass(frozen=True, kw_only=True)
 class ClientReport:
-    """A client's period: runs by status, there and in the period before, and what stood out."""
+    """A client's period: its runs beside those of the period before, and what stood out."""
 
-    counts: Mapping[RunStatus, int]
-    counts_before: Mapping[RunStatus, int]
+    runs: ComparedRuns
     by_pipeline: list[PipelineOutcomes]
     failures: OverTime
     flaky: list[FlakyPipeline]
     outages: list[Outage]
-
-    @property
-    def success_share(self) -> float | None:
-        """The share of successes among the runs that succeeded or failed; None when there are none."""
-        return success_share(self.counts)
-
-    @property
-    def share_before(self) -> float | None:
-        """The same of the period before."""
-        return success_share(self.counts_before)
 
 
 def list_flaky(
@@ -168,8 +159,7 @@ def report_client(*, client_id: UUID, since: datetime, until: datetime) -> Clien
     get_client(client_id=client_id)
     period = {"client_id": client_id, "since": since, "until": until}
     return ClientReport(
-        counts=count_client_runs_by_status(client_id=client_id, since=since, until=until),
-        counts_before=count_client_runs_by_status(client_id=client_id, since=since - (until - since), until=since),
+        runs=compare_client_runs(client_id=client_id, since=since, until=until),
         by_pipeline=_rows(PipelineOutcomes, queries.BY_PIPELINE, **period),
         failures=client_failures(client_id=client_id, since=since, until=until),
         flaky=list_flaky(since=since, until=until, client_id=client_id, limit=10),

@@ -13,16 +13,19 @@ from chm_web.access.sessions import signed_in
 from chm_web.services.exceptions import Unavailable
 from chm_web.web import (
     account,
+    addresses,
     alert_rules,
     asked,
     client_forms,
     client_list,
     clients,
+    elements,
     finding,
     formats,
     headers,
     ingestion,
     insights,
+    metrics,
     oidc,
     overview,
     pings,
@@ -30,6 +33,7 @@ from chm_web.web import (
     pipeline_list,
     pipelines,
     probes,
+    request_times,
     runs,
     shared_looks,
     static_files,
@@ -54,6 +58,7 @@ _MODULES = (
     oidc,
     pings,
     probes,
+    metrics,
 )
 
 
@@ -63,9 +68,13 @@ def init_app(app: Flask) -> None:
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     formats.init_app(app)
+    elements.init_app(app)
+    addresses.init_app(app)
     static_files.init_app(app)
     headers.init_app(app)
     timing.init_app(app)
+    request_times.init_app(app)
+    metrics.init_app(app)
     app.jinja_env.globals["same_page"] = asked.same_page
     app.jinja_env.globals["parameters"] = asked.parameters
     app.context_processor(_who)

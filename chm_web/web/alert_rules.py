@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
 from chm_web.models import AlertRule, Channel, RuleType
-from chm_web.schemas import AlertRuleSchema
+from chm_web.schemas.alert_rules import AlertRuleSchema
 from chm_web.services import alert_rules, naming
 from chm_web.services.alert_rule_lists import ListedRule, list_rules_by_scope
 from chm_web.services.exceptions import NotFound
@@ -28,6 +28,7 @@ from chm_web.web import asked, forms
 from chm_web.web.blueprints import PageBlueprint
 from chm_web.web.exports import csv_response
 from chm_web.web.formats import words
+from chm_web.web.options import Options, client_options, options_of
 
 blueprint = PageBlueprint("alert_rules", __name__, url_prefix="/alert-rules")
 blueprint.add_app_template_filter(redact_address)
@@ -36,9 +37,6 @@ ROWS = 50
 ROWS_A_READ = 500
 LOOK = "look"
 """The button that shows what a form stands for without saving it, for browsers without JavaScript."""
-
-Options = list[tuple[str, str]]
-"""What a field lets one choose from: values and their words."""
 
 _CHANNELS: Options = [(channel, words(channel)) for channel in Channel]
 _FILTERS = ("client_id", "enabled", "channel", "type", "q", "cursor")
@@ -59,7 +57,7 @@ def index() -> str:
         rules=page.items,
         next_cursor=page.next_cursor,
         wanted=wanted,
-        clients=_options(naming.list_client_names()),
+        clients=client_options(),
         channels=_CHANNELS,
         rule_types=[(rule_type, words(rule_type)) for rule_type in RuleType],
     )
@@ -234,7 +232,7 @@ def _form(
         theirs=theirs or {},
         rule=rule,
         version=forms.version_to_show(request.form.get("version"), version_of(rule), issues) if rule else None,
-        clients=_options(naming.list_client_names()),
+        clients=client_options(),
         pipelines=_pipelines(_as_uuid(values.get("client_id"))),
         channels=_CHANNELS,
         look=LOOK,
@@ -243,11 +241,7 @@ def _form(
 
 
 def _pipelines(client_id: UUID | None) -> Options:
-    return _options(naming.list_pipeline_names(client_id=client_id)) if client_id else []
-
-
-def _options(choices: list[naming.Named]) -> Options:
-    return [(str(one.id), one.name if one.is_active else f"{one.name} (disabled)") for one in choices]
+    return options_of(naming.list_pipeline_names(client_id=client_id)) if client_id else []
 
 
 def _preview(values: Any, rule_id: UUID | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ for and cannot be had is answered by 400 in words, never quietly left out: a lis
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -21,7 +21,8 @@ E = TypeVar("E", bound=enum.StrEnum)
 MAX_TEXT = 200
 
 WINDOWS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "14d": timedelta(days=14), "30d": timedelta(days=30)}
-WINDOW_WORDS = {"24h": "24 hours", "7d": "7 days", "14d": "14 days", "30d": "30 days"}
+WINDOW_WORDS = {"24h": "24 hours", "7d": "7 days", "14d": "14 days", "30d": "30 days", "month": "month"}
+WINDOW_LABELS = {"24h": "24 h", "7d": "7 d", "14d": "14 d", "30d": "30 d", "month": "Last month"}
 
 
 def one_of(name: str, kind: type[E]) -> E | None:
@@ -54,9 +55,9 @@ def uuid(name: str) -> UUID | None:
         abort(400, description=f"{name}: “{value}” is no id.")
 
 
-def choice(name: str, options: tuple[str, ...]) -> str:
-    """Give which of ``options`` the parameter ``name`` asks for, by default the first."""
-    value = request.args.get(name) or options[0]
+def choice(name: str, options: tuple[str, ...], default: str | None = None) -> str:
+    """Give which of ``options`` the parameter ``name`` asks for, by default the first unless ``default`` says which."""
+    value = request.args.get(name) or default or options[0]
     if value not in options:
         abort(400, description=f"{name}: there is no “{value}”. Choose one of {', '.join(options)}.")
     return value
@@ -75,11 +76,20 @@ def order(kind: type[E], default: str) -> tuple[E, bool]:
 
 @dataclass(frozen=True)
 class Window:
-    """A window of event time, since inclusive, until exclusive. ``key``: one of ``WINDOWS``, or ``custom``."""
+    """A window of event time, since inclusive, until exclusive.
+
+    ``key``: one of ``WINDOW_WORDS``, or ``custom``. ``options``: the keys of the windows to choose from beside it.
+    """
 
     key: str
     since: datetime
     until: datetime
+    options: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """Give the windows to choose from, with their words."""
+        return [(key, WINDOW_LABELS[key]) for key in self.options]
 
     @property
     def words(self) -> str:
@@ -96,21 +106,34 @@ class Window:
         return {"window": "custom", "since": iso(self.since), "until": iso(self.until)}
 
 
-def window(*, now: datetime, options: tuple[str, ...] = ("24h", "7d", "30d")) -> Window:
-    """Give the window of time asked for, by default the first of ``options``.
+def window(
+    *,
+    now: datetime,
+    options: tuple[str, ...] = ("24h", "7d", "30d"),
+    default: str | None = None,
+    custom: bool = True,
+) -> Window:
+    """Give the window of time asked for.
 
-    ``window=custom`` takes ``since`` and ``until`` (UTC, as a date or a date with a time); ``until`` may be left out
-    and then is ``now``.
+    Args:
+        now: the moment at which a window ends; ``month`` is the calendar month before it.
+        options: which of ``WINDOW_WORDS`` can be asked for.
+        default: which one it is when none is asked for; by default the first.
+        custom: whether ``window=custom`` may be asked for. It takes ``since`` and ``until`` (UTC, as a date or a date
+            with a time); ``until`` may be left out and then is ``now``.
     """
-    key = choice("window", (*options, "custom"))
+    key = choice("window", (*options, "custom") if custom else options, default)
+    if key == "month":
+        this_month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        return Window(key, (this_month - timedelta(days=1)).replace(day=1), this_month, options)
     if key != "custom":
-        return Window(key, now - WINDOWS[key], now)
+        return Window(key, now - WINDOWS[key], now, options)
     since, until = moment("since"), moment("until") or now
     if since is None:
         abort(400, description="since: say when the window begins, such as 2026-11-01 or 2026-11-01T08:00 (UTC).")
     if since >= until:
         abort(400, description="since: must be before until.")
-    return Window(key, since, until)
+    return Window(key, since, until, options)
 
 
 def moment(name: str) -> datetime | None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from chm_web.services import alert_rule_lists, clients, health, outcomes, runs
+from chm_web.services import alert_rule_lists, clients, health, outcomes
 from chm_web.web import asked
 from chm_web.web.charts import run_links
 from chm_web.web.formats import iso
@@ -21,14 +21,14 @@ def client_page(client_id: UUID) -> dict[str, Any]:
     now = datetime.now(UTC)
     client = clients.get_client(client_id=client_id)
     window = asked.window(now=now)
-    # So many of each state of health are read, the worst first.
-    pipelines = health.list_client_health(client_id=client_id, now=now, limit=PIPELINES_LIMIT)[:PIPELINES_LIMIT]
+    look = health.look_at_client(client_id=client_id, now=now, limit=PIPELINES_LIMIT)
+    pipelines = look.pipelines
     rows = pipelines if asked.choice("timeline", ("some", "all")) == "all" else pipelines[:TIMELINE_LIMIT]
     return {
         "now": now,
         "client": client,
         "window": window,
-        "tally": outcomes.tally_client(client_id=client_id, now=now),
+        "tally": look.tally,
         "pipelines": pipelines,
         "strips": health.run_strips(pipeline_ids=[pipeline.pipeline_id for pipeline in pipelines]),
         "timeline_rows": rows,
@@ -37,20 +37,7 @@ def client_page(client_id: UUID) -> dict[str, Any]:
         ),
         "chart": _failures(client_id, window),
         "rules": alert_rule_lists.list_rules_by_scope(client_id=client_id),
-        **counts_of(client_id, window),
-    }
-
-
-def counts_of(client_id: UUID, window: asked.Window) -> dict[str, Any]:
-    """Count a client's runs of a window by status, and give the success rate there and in the window before."""
-    before_since = window.since - (window.until - window.since)
-    counts = runs.count_client_runs_by_status(client_id=client_id, since=window.since, until=window.until)
-    before = runs.count_client_runs_by_status(client_id=client_id, since=before_since, until=window.since)
-    return {
-        "run_counts": counts,
-        "counts_before": before,
-        "success_share": runs.success_share(counts),
-        "share_before": runs.success_share(before),
+        "runs": outcomes.compare_client_runs(client_id=client_id, since=window.since, until=window.until),
     }
 
 

@@ -32,13 +32,12 @@ class Bar:
 def client_report(client_id: UUID) -> dict[str, Any]:
     """Give the values of a client's report for the period that the address asks for."""
     now = datetime.now(UTC)
-    key, window = _period(now)
+    window = asked.window(now=now, options=("month", "30d", "7d"))
     report = stability.report_client(client_id=client_id, since=window.since, until=window.until)
     return {
         "now": now,
         "client": get_client(client_id=client_id),
         "report": report,
-        "key": key,
         "window": window,
         "ends_at": min(window.until, now),
         "is_open": window.until >= now,
@@ -60,15 +59,6 @@ def period_words(since: datetime, until: datetime) -> str:
     if since.day == 1 and until.day == 1 and (since.year, since.month) == (last.year, last.month):
         return f"{since:%B %Y}"
     return f"{since:%-d %B %Y} to {last:%-d %B %Y}"
-
-
-def _period(now: datetime) -> tuple[str, asked.Window]:
-    key = asked.choice("window", ("month", "30d", "7d", "custom"))
-    if key != "month":
-        return key, asked.window(now=now, options=("30d", "7d"))
-    this_month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    last_month = (this_month - timedelta(days=1)).replace(day=1)
-    return key, asked.Window("custom", last_month, this_month)
 
 
 def _bars(figures: OverTime) -> list[Bar]:

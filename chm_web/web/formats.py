@@ -10,12 +10,14 @@ from datetime import UTC, datetime, timedelta
 from flask import Flask
 
 from chm_web.models import Run, RunStatus
-from chm_web.services.health import Health, StripRun
+from chm_web.services.health import Health, TimedRun
 from chm_web.services.pipeline_history import DayOfRuns, DayState
 from chm_web.services.pipeline_table import median_seconds
 from chm_web.services.runs import error_of, summarize_error
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 WORDS: dict[str, str] = {
     Health.FAILING: "Failing",
@@ -42,6 +44,7 @@ WORDS: dict[str, str] = {
     "on_failure": "On failure",
     "failures_in_window": "Failures in a window",
     "partner": "Partner",
+    "dbt_cloud": "dbt Cloud",
     "slack": "Slack",
     "email": "Email",
     "webhook": "Webhook",
@@ -74,6 +77,7 @@ def init_app(app: Flask) -> None:
         moment_label,
         number,
         percent,
+        points,
         received_words,
         short,
         span,
@@ -105,9 +109,14 @@ def percent(share: float | None) -> str:
 
 
 def change(difference: float) -> str:
-    """Say by how much a share has changed, in percentage points: +1.2 points; unchanged when it is under 0.05."""
-    points = difference * 100
-    return "unchanged" if abs(points) < 0.05 else f"{points:+.1f} points".replace("-", "\N{MINUS SIGN}")
+    """Say by how much a share has changed, in percentage points: +1.2 points; unchanged when that is none."""
+    changed = points(difference)
+    return f"{changed:+.1f} points".replace("-", "\N{MINUS SIGN}") if changed else "unchanged"
+
+
+def points(difference: float) -> float:
+    """Give by how much a share has changed in percentage points, to a tenth: no more of it is told anywhere."""
+    return round(difference * 100, 1)
 
 
 def choices(kind: Iterable[enum.StrEnum]) -> list[tuple[str, str]]:
@@ -126,30 +135,30 @@ def figure(value: float | None, unit: str) -> str:
 
 def moment_label(moment: str, form: str) -> str:
     """Say the moment (RFC 3339) below a bar: its ``hour`` or its ``day``, in UTC."""
-    at = datetime.fromisoformat(moment).astimezone(UTC)
-    return f"{at.day} {at:%b, %H:%M}" if form == "hour" else f"{at.day} {at:%b}"
+    day, written = _utc(datetime.fromisoformat(moment))
+    return f"{day}, {written[11:16]}" if form == "hour" else day
 
 
 def iso(moment: datetime) -> str:
     """Write a moment for machines, in UTC to the second."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{_utc(moment)[1]}Z"
 
 
 def stamp(moment: datetime) -> str:
     """Write a moment in full: 23 Nov 2026, 15:04:12 UTC."""
-    moment = moment.astimezone(UTC)
-    return f"{moment.day} {moment:%b %Y, %H:%M:%S} UTC"
+    day, written = _utc(moment)
+    return f"{day} {written[:4]}, {written[11:]} UTC"
 
 
 def short(moment: datetime) -> str:
     """Write a moment for a table's column, where the year is plain: 23 Nov, 15:04:12."""
-    moment = moment.astimezone(UTC)
-    return f"{moment.day} {moment:%b, %H:%M:%S}"
+    day, written = _utc(moment)
+    return f"{day}, {written[11:]}"
 
 
 def clock(moment: datetime) -> str:
     """Write the time of day: 15:04 UTC."""
-    return f"{moment.astimezone(UTC):%H:%M} UTC"
+    return f"{_utc(moment)[1][11:16]} UTC"
 
 
 def duration(value: float | timedelta) -> str:
@@ -207,7 +216,7 @@ def ago(moment: datetime, now: datetime) -> str:
     return f"{text} ago" if seconds > 0 else f"in {text}"
 
 
-def strip_summary(runs: Sequence[StripRun]) -> str:
+def strip_summary(runs: Sequence[TimedRun]) -> str:
     """Say in a sentence what a strip of runs (oldest first) shows."""
     if not runs:
         return "No runs yet"
@@ -244,7 +253,7 @@ def days_summary(days: Sequence[DayOfRuns]) -> str:
 USUAL_HEIGHT, GREATEST_HEIGHT, LEAST_HEIGHT = 9, 18, 2
 
 
-def bar_heights(runs: Sequence[StripRun]) -> list[int]:
+def bar_heights(runs: Sequence[TimedRun]) -> list[int]:
     """Give how high the bars of a strip stand for what its runs took.
 
     The median of the successful ones stands at half of what a bar may reach; twice as long or longer, at all of it.
@@ -257,7 +266,17 @@ def bar_heights(runs: Sequence[StripRun]) -> list[int]:
 def _bar_height(seconds: float | None, usual: float | None) -> int:
     if seconds is None or not usual:
         return USUAL_HEIGHT
-    return round(min(max(USUAL_HEIGHT * seconds / usual, LEAST_HEIGHT), GREATEST_HEIGHT))
+    height = round(USUAL_HEIGHT * seconds / usual)
+    if height > GREATEST_HEIGHT:
+        return GREATEST_HEIGHT
+    return height if height > LEAST_HEIGHT else LEAST_HEIGHT
+
+
+def _utc(moment: datetime) -> tuple[str, str]:
+    """Give the day of a moment as people write it, 23 Nov, and all of it as machines do, in UTC without a zone."""
+    # A page tells hundreds of moments, and strftime takes three times as long.
+    moment = moment.astimezone(UTC)
+    return f"{moment.day} {_MONTHS[moment.month - 1]}", moment.isoformat(timespec="seconds")[:19]
 
 
 def _coarse(whole: int) -> str:

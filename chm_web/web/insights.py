@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 from flask import Response, abort, render_template
@@ -15,6 +17,7 @@ from chm_web.web import asked
 from chm_web.web.blueprints import PageBlueprint
 from chm_web.web.exports import csv_response
 from chm_web.web.formats import duration, words
+from chm_web.web.shared_looks import shared_look
 
 blueprint = PageBlueprint("insights", __name__, url_prefix="/insights")
 
@@ -25,26 +28,30 @@ EXPORTED = 10_000
 @blueprint.get("", allow=Permission.READ)
 def index() -> str:
     """Show how stable the fleet was over a window. For everyone who is signed in."""
+    window = _window(datetime.now(UTC))
+    return render_template("insights/index.html", **shared_look(("insights", window.key), _look))
+
+
+def _look() -> dict[str, Any]:
     now = datetime.now(UTC)
     window = _window(now)
     since, until = window.since, window.until
     flaky = stability.list_flaky(since=since, until=until, limit=SHOWN)
     platforms = stability.list_platforms(since=since, until=until)
     ranges = stability.count_durations(since=since, until=until)
-    return render_template(
-        "insights/index.html",
-        now=now,
-        window=window,
-        flaky=flaky,
-        strips=health.run_strips(pipeline_ids=[pipeline.pipeline_id for pipeline in flaky]),
-        platforms=platforms,
-        platform_chart=_platform_chart(platforms),
-        clients=stability.list_failures_by_client(now=now, limit=SHOWN),
-        shown=SHOWN,
-        timed=sum(each.runs for each in ranges),
-        duration_chart=_duration_chart(ranges),
-        durations=stability.list_durations(since=since, until=until),
-    )
+    return {
+        "now": now,
+        "window": window,
+        "flaky": flaky,
+        "strips": health.run_strips(pipeline_ids=[pipeline.pipeline_id for pipeline in flaky]),
+        "platforms": platforms,
+        "platform_chart": _platform_chart(platforms),
+        "clients": stability.list_failures_by_client(now=now, limit=SHOWN),
+        "shown": SHOWN,
+        "timed": sum(each.runs for each in ranges),
+        "duration_chart": _duration_chart(ranges),
+        "durations": stability.list_durations(since=since, until=until),
+    }
 
 
 @blueprint.get("/<table>.csv", allow=Permission.READ)
@@ -54,13 +61,12 @@ def export(table: str) -> Response:
         abort(404)
     now = datetime.now(UTC)
     window = _window(now)
-    header, rows = _TABLES[table](now, window.since)
-    return csv_response(f"{table}-{now:%Y-%m-%d}" if table == "clients" else f"{table}-{window.key}", header, rows)
+    name = f"{table}-{now:%Y-%m-%d}" if table == "clients" else f"{table}-{window.key}"
+    return csv_response(name, tuple(_TABLES[table].columns), _TABLES[table].rows(window.since, now))
 
 
 def _window(now: datetime) -> asked.Window:
-    key = asked.choice("window", ("7d", "14d", "30d"))
-    return asked.Window(key, now - asked.WINDOWS[key], now)
+    return asked.window(now=now, options=("7d", "14d", "30d"), custom=False)
 
 
 def _platform_chart(platforms: Sequence[PlatformOutcomes]) -> dict[str, Any]:
@@ -98,67 +104,42 @@ def _range_words(each: DurationRange) -> str:
     return f"under {duration(each.upper_seconds)}"
 
 
-Table = tuple[Sequence[str], Iterable[Sequence[Any]]]
+@dataclass(frozen=True)
+class _Table:
+    """One of the tables as a file: how to read it, of a window that ends now, and which attribute each column tells."""
+
+    read: Callable[[datetime, datetime], Sequence[Any]]
+    columns: Mapping[str, str]
+
+    def rows(self, since: datetime, now: datetime) -> Iterator[Sequence[Any]]:
+        tell = attrgetter(*self.columns.values())
+        return (tell(each) for each in self.read(since, now))
 
 
-def _flaky(now: datetime, since: datetime) -> Table:
-    header = ("client", "pipeline", "pipeline_id", "platform", "runs", "failed", "changes", "flakiness")
-    rows = (
-        (
-            each.client_name,
-            each.pipeline_name,
-            each.pipeline_id,
-            each.platform,
-            each.runs,
-            each.failed,
-            each.changes,
-            each.flakiness,
-        )
-        for each in stability.list_flaky(since=since, until=now, limit=EXPORTED)
-    )
-    return header, rows
-
-
-def _platforms(now: datetime, since: datetime) -> Table:
-    header = ("platform", "runs", "succeeded", "failed", "failure_rate", "failure_rate_before")
-    rows = (
-        (each.platform, each.runs, each.succeeded, each.failed, each.failure_rate, each.failure_rate_before)
-        for each in stability.list_platforms(since=since, until=now)
-    )
-    return header, rows
-
-
-def _clients(now: datetime, since: datetime) -> Table:
-    header = ("client", "client_id", "failures_24h", "failures_7d")
-    rows = (
-        (each.client_name, each.client_id, each.failures_24h, each.failures_7d)
-        for each in stability.list_failures_by_client(now=now, limit=EXPORTED)
-    )
-    return header, rows
-
-
-def _durations(now: datetime, since: datetime) -> Table:
-    header = ("from_seconds", "below_seconds", "runs")
-    rows = (
-        (each.lower_seconds, each.upper_seconds, each.runs)
-        for each in stability.count_durations(since=since, until=now)
-    )
-    return header, rows
-
-
-def _percentiles(now: datetime, since: datetime) -> Table:
-    header = ("platform", "runs", "p50_seconds", "p95_seconds", "p99_seconds", "max_seconds")
-    rows = (
-        (each.platform, each.runs, each.p50_seconds, each.p95_seconds, each.p99_seconds, each.max_seconds)
-        for each in stability.list_durations(since=since, until=now)
-    )
-    return header, rows
+def _same(*names: str) -> dict[str, str]:
+    return {name: name for name in names}
 
 
 _TABLES = {
-    "flaky": _flaky,
-    "platforms": _platforms,
-    "clients": _clients,
-    "durations": _durations,
-    "percentiles": _percentiles,
+    "flaky": _Table(
+        lambda since, now: stability.list_flaky(since=since, until=now, limit=EXPORTED),
+        {"client": "client_name", "pipeline": "pipeline_name"}
+        | _same("pipeline_id", "platform", "runs", "failed", "changes", "flakiness"),
+    ),
+    "platforms": _Table(
+        lambda since, now: stability.list_platforms(since=since, until=now),
+        _same("platform", "runs", "succeeded", "failed", "failure_rate", "failure_rate_before"),
+    ),
+    "clients": _Table(
+        lambda since, now: stability.list_failures_by_client(now=now, limit=EXPORTED),
+        {"client": "client_name"} | _same("client_id", "failures_24h", "failures_7d"),
+    ),
+    "durations": _Table(
+        lambda since, now: stability.count_durations(since=since, until=now),
+        {"from_seconds": "lower_seconds", "below_seconds": "upper_seconds"} | _same("runs"),
+    ),
+    "percentiles": _Table(
+        lambda since, now: stability.list_durations(since=since, until=now),
+        _same("platform", "runs", "p50_seconds", "p95_seconds", "p99_seconds", "max_seconds"),
+    ),
 }

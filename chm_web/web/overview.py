@@ -88,14 +88,9 @@ def _asked_changes(now: datetime) -> _Asked:
         changed=changed,
         since=since,
         by=asked.choice("by", ("client", "platform")),
-        window=_chart_window(now),
+        window=asked.window(now=now, custom=False),
         all=asked.choice("all", ("no", "yes")) == "yes",
     )
-
-
-def _chart_window(now: datetime) -> asked.Window:
-    key = asked.choice("window", ("24h", "7d", "30d"))
-    return asked.Window(key, now - asked.WINDOWS[key], now)
 
 
 def _look_at_changes(wanted: _Asked) -> dict[str, Any]:

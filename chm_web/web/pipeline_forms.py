@@ -13,14 +13,13 @@ from werkzeug.wrappers import Response
 from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
 from chm_web.models import Environment, Pipeline, PipelineType, Platform
-from chm_web.schemas import PipelineSchema
+from chm_web.schemas.inventory import PipelineSchema
 from chm_web.services import clients, pipelines
 from chm_web.services.exceptions import Conflict, Invalid, NotFound
-from chm_web.services.versions import version_of
-from chm_web.web import asked, forms, shared_ids
+from chm_web.web import asked, changing, forms, shared_ids
+from chm_web.web.options import client_options
 from chm_web.web.pipelines import blueprint
 
-CLIENTS_TO_CHOOSE = 1000
 # Enabling and disabling are buttons of their own, which say what they mean.
 _SCHEMA = PipelineSchema(exclude=("is_active",))
 
@@ -62,50 +61,25 @@ def create() -> Response | tuple[str, int]:
 @blueprint.get("/<uuid:pipeline_id>/edit", allow=Permission.OPERATE)
 def edit(pipeline_id: UUID) -> str:
     """Show the form of a pipeline. For operators and admins."""
-    pipeline = pipelines.get_pipeline(pipeline_id=pipeline_id)
-    return _edit_form(pipeline, _values_of(pipeline), {})
+    return changing.edit(_PIPELINE, pipeline_id)
 
 
 @blueprint.post("/<uuid:pipeline_id>/edit", allow=Permission.OPERATE)
 def update(pipeline_id: UUID) -> Response | tuple[str, int]:
     """Change a pipeline and lead to its page. For operators and admins."""
-    values, issues = forms.read(_SCHEMA, request.form)
-    pipeline = pipelines.get_pipeline(pipeline_id=pipeline_id)
-    if not issues:
-        issues = shared_ids.question(values, client_id=pipeline.client_id, pipeline=pipeline)
-    if not issues:
-        issues = forms.attempt(
-            lambda: pipelines.update_pipeline(
-                pipeline_id=pipeline_id,
-                changes=values,
-                if_version=request.form.get("version"),
-                updated_by=actor().name,
-            )
-        )
-    pipeline = pipelines.get_pipeline(pipeline_id=pipeline_id)
-    if issues:
-        theirs = forms.differences(issues, values, _values_of(pipeline))
-        return _edit_form(pipeline, forms.shown(request.form), issues, theirs), 422
-    flash("Saved.")
-    return redirect(url_for("pipelines.show", pipeline_id=pipeline_id), code=303)
+    return changing.save(_PIPELINE, pipeline_id)
 
 
 @blueprint.post("/<uuid:pipeline_id>/enable", allow=Permission.OPERATE)
 def enable(pipeline_id: UUID) -> Response:
     """Enable a pipeline and lead to its page. For operators and admins."""
-    pipelines.update_pipeline(pipeline_id=pipeline_id, changes={"is_active": True}, updated_by=actor().name)
-    flash("The pipeline is enabled.")
-    return redirect(url_for("pipelines.show", pipeline_id=pipeline_id), code=303)
+    return changing.enable(_PIPELINE, pipeline_id)
 
 
 @blueprint.post("/<uuid:pipeline_id>/disable", allow=Permission.OPERATE)
 def disable(pipeline_id: UUID) -> Response | str:
     """Disable a pipeline, once it is confirmed, and lead to its page. For operators and admins."""
-    if request.form.get("confirmed") != "yes":
-        return render_template("pipelines/disable.html", pipeline=pipelines.get_pipeline(pipeline_id=pipeline_id))
-    pipelines.disable_pipeline(pipeline_id=pipeline_id, updated_by=actor().name)
-    flash("The pipeline is disabled.")
-    return redirect(url_for("pipelines.show", pipeline_id=pipeline_id), code=303)
+    return changing.disable(_PIPELINE, pipeline_id)
 
 
 def _new_form(values: dict[str, Any], issues: forms.Issues) -> str:
@@ -113,36 +87,40 @@ def _new_form(values: dict[str, Any], issues: forms.Issues) -> str:
     return render_template(
         "pipelines/new.html",
         client=clients.get_client(client_id=client_id) if client_id else None,
-        clients=[] if client_id else _clients(),
+        clients=[] if client_id else client_options(is_active=True),
         values=values,
         issues=issues,
         **_choices(),
     )
 
 
-def _values_of(pipeline: Pipeline) -> dict[str, Any]:
-    return {name: getattr(pipeline, name) for name in _SCHEMA.load_fields}
-
-
 def _edit_form(
-    pipeline: Pipeline, values: dict[str, Any], issues: forms.Issues, theirs: Mapping[str, forms.Theirs] | None = None
+    pipeline: Pipeline,
+    version: str,
+    values: dict[str, Any],
+    issues: forms.Issues,
+    theirs: Mapping[str, forms.Theirs],
 ) -> str:
     return render_template(
         "pipelines/edit.html",
         now=datetime.now(UTC),
         pipeline=pipeline,
         client=clients.get_client(client_id=pipeline.client_id),
-        version=forms.version_to_show(request.form.get("version"), version_of(pipeline), issues),
+        version=version,
         values=values,
         issues=issues,
-        theirs=theirs or {},
+        theirs=theirs,
         **_choices(),
     )
 
 
-def _clients() -> list[tuple[UUID, str]]:
-    listed = clients.list_clients(is_active=True, limit=CLIENTS_TO_CHOOSE).items
-    return [(client.id, client.name) for client in listed]
+def _question(values: dict[str, Any], pipeline: Pipeline) -> forms.Issues:
+    return shared_ids.question(values, client_id=pipeline.client_id, pipeline=pipeline)
+
+
+_PIPELINE = changing.Changeable(
+    "pipeline", _SCHEMA, pipelines.get_pipeline, pipelines.update_pipeline, _edit_form, _question
+)
 
 
 def _choices() -> dict[str, Any]:

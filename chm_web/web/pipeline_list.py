@@ -16,17 +16,17 @@ from chm_web.access.permissions import Permission
 from chm_web.ingestion import queue
 from chm_web.ingestion.progress import SyncScope
 from chm_web.models import Environment, PipelineType, Platform
-from chm_web.services import clients, naming, pipeline_table, pipelines
+from chm_web.services import naming, pipeline_table, pipelines
 from chm_web.services.exceptions import Conflict, NotFound, Unavailable
 from chm_web.services.health import Health
+from chm_web.services.paging import JudgedPage
 from chm_web.services.pipeline_table import PipelineFilters, PipelineOrder, PipelineRow
-from chm_web.web import asked, exports
+from chm_web.web import asked, changing, exports
+from chm_web.web.options import client_options
 from chm_web.web.pipelines import blueprint
+from chm_web.web.shared_looks import shared_look
 
 ROWS_A_PAGE = 50
-NAMED = 5
-"""Of the pipelines that are to be disabled, so many are named, and the rest counted."""
-CLIENTS_TO_CHOOSE = 1000
 DEFAULT_ORDER = "client"
 _FILTERS = {"q", "client_id", "platform", "pipeline_type", "environment", "health", "active"}
 # What is enabled is what the overview counts: a pipeline of a disabled client is not.
@@ -59,14 +59,7 @@ _CSV_HEAD = (
 def index() -> str:
     """List the pipelines of all clients that the filters let through. For everyone who is signed in."""
     order, descending = asked.order(PipelineOrder, DEFAULT_ORDER)
-    page = pipeline_table.list_pipeline_rows(
-        filters=_filters(),
-        order=order,
-        descending=descending,
-        now=datetime.now(UTC),
-        limit=ROWS_A_PAGE,
-        cursor=request.args.get("cursor"),
-    )
+    page = _read_page(_filters(), order, descending, request.args.get("cursor"))
     return render_template(
         "pipelines/index.html",
         page=page,
@@ -74,13 +67,13 @@ def index() -> str:
         filters=_filters(),
         is_filtered=bool(asked.parameters().keys() & _FILTERS),
         order=f"{'-' if descending else ''}{order}",
-        clients=[(client.id, client.name) for client in clients.list_clients(limit=CLIENTS_TO_CHOOSE).items],
+        clients=client_options(),
         platforms=Platform,
         pipeline_types=PipelineType,
         environments=Environment,
         healths=Health,
         strip_length=pipeline_table.STRIP_LENGTH,
-        named=NAMED,
+        named=changing.NAMED,
     )
 
 
@@ -104,15 +97,32 @@ def bulk() -> BaseResponse | str:
     elif action == "enable":
         _set_active(marked, is_active=True)
     elif action == "disable":
-        if request.form.get("confirmed") != "yes":
-            names = naming.name_pipelines(pipeline_ids=marked)
-            return render_template("pipelines/disable_marked.html", marked=marked, names=names, named=NAMED)
+        if not changing.is_confirmed():
+            return _ask_to_disable(marked)
         _set_active(marked, is_active=False)
     elif action == "ingest":
         _ingest(marked)
     else:
         abort(400, description="Choose what to do with the marked pipelines: enable, disable or ingest.")
     return redirect(url_for("pipelines.index", **asked.parameters()), code=303)
+
+
+def _read_page(
+    filters: PipelineFilters, order: PipelineOrder, descending: bool, cursor: str | None
+) -> JudgedPage[PipelineRow]:
+    def read() -> JudgedPage[PipelineRow]:
+        return pipeline_table.list_pipeline_rows(
+            filters=filters,
+            order=order,
+            descending=descending,
+            now=datetime.now(UTC),
+            limit=ROWS_A_PAGE,
+            cursor=cursor,
+        )
+
+    if pipeline_table.judges_all(filters, order):
+        return shared_look(("pipelines", filters, order, descending, cursor), read)
+    return read()
 
 
 def _filters() -> PipelineFilters:
@@ -161,6 +171,18 @@ def _marked() -> list[UUID]:
         return list(dict.fromkeys(UUID(value) for value in values))
     except ValueError:
         abort(400, description="A marked pipeline is not given by its id.")
+
+
+def _ask_to_disable(marked: list[UUID]) -> str:
+    names = naming.name_pipelines(pipeline_ids=marked)
+    return changing.ask_to_disable(
+        f"Disable {_count(len(marked))}",
+        "pipeline" if len(marked) == 1 else "pipelines",
+        action=url_for("pipelines.bulk", **asked.parameters()),
+        back=url_for("pipelines.index", **asked.parameters()),
+        names=[names.get(pipeline_id, "A pipeline that is gone") for pipeline_id in marked],
+        kept=(("action", "disable"), *(("pipeline_id", pipeline_id) for pipeline_id in marked)),
+    )
 
 
 def _set_active(marked: list[UUID], *, is_active: bool) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from flask import current_app, request, url_for
+from flask import current_app, request
 
 from chm_web.access.guard import may
 from chm_web.access.permissions import Permission
@@ -15,10 +15,11 @@ from chm_web.access.ping_keys import ping_key
 from chm_web.config import Config
 from chm_web.models import Pipeline, RunStatus
 from chm_web.services import effective_rules, health, pipeline_history, pipelines, run_lists
-from chm_web.services.health import StripRun
+from chm_web.services.health import RecentRun
 from chm_web.services.pipeline_history import UsualDuration
 from chm_web.services.pipelines import SameId
 from chm_web.web import asked
+from chm_web.web.addresses import run_url
 from chm_web.web.formats import iso, words
 
 RUNS_A_PAGE = 50
@@ -45,14 +46,14 @@ def read_pipeline_page(pipeline_id: UUID) -> dict[str, Any]:
     filters = asked_filters()
     cursor = request.args.get("cursor")
     pipeline = pipelines.get_pipeline(pipeline_id=pipeline_id)
-    recent = health.run_strips(pipeline_ids=[pipeline_id], length=pipeline_history.RECENT)[pipeline_id]
+    recent = health.list_recent_runs(pipeline_id=pipeline_id, limit=pipeline_history.RECENT)
     usual = pipeline_history.usual_duration(recent)
     return {
         "now": now,
         "pipeline": pipeline,
         "same_ids": _same_ids(pipeline),
         "health": health.get_pipeline_health(pipeline_id=pipeline_id, now=now),
-        "strip": recent[-STRIP_LENGTH:],
+        "last_runs": recent[-STRIP_LENGTH:],
         "strip_length": STRIP_LENGTH,
         "usual": usual,
         "duration_chart": duration_chart(recent, usual),
@@ -62,7 +63,7 @@ def read_pipeline_page(pipeline_id: UUID) -> dict[str, Any]:
             pipeline_id=pipeline_id, limit=RUNS_A_PAGE, cursor=cursor, payloads=False, **filters
         ),
         **filters,
-        "status_filters": STATUS_FILTERS,
+        "status_choices": [(None, "All"), *((status, words(status)) for status in STATUS_FILTERS)],
         "cursor": cursor,
         "base_url": _base_url(),
         # The key is for those who could report runs anyway.
@@ -80,7 +81,7 @@ def asked_filters() -> dict[str, Any]:
     }
 
 
-def duration_chart(recent: Sequence[StripRun], usual: UsualDuration | None) -> dict[str, Any] | None:
+def duration_chart(recent: Sequence[RecentRun], usual: UsualDuration | None) -> dict[str, Any] | None:
     """Draw how long each of some runs took, by status, with the usual duration; None where there is too little."""
     timed = [run for run in recent if run.duration_seconds is not None]
     if len(timed) < 2:
@@ -111,7 +112,7 @@ def duration_chart(recent: Sequence[StripRun], usual: UsualDuration | None) -> d
         "times": "hour",
         "series": series,
         "unit": "seconds",
-        "links": [url_for("runs.show", run_id=run.id) for run in timed],
+        "links": [run_url(run.id) for run in timed],
     }
 
 

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
 from chm_web.models import Platform, Run, RunStatus
-from chm_web.schemas import RunSchema
+from chm_web.schemas.runs import RunSchema
 from chm_web.services import clients, health, pipeline_history, pipelines, run_lists, runs
 from chm_web.services.run_lists import RunFilter
 from chm_web.services.runs import RunRecord
@@ -23,15 +23,14 @@ from chm_web.web.asked import Window
 from chm_web.web.blueprints import PageBlueprint
 from chm_web.web.exports import csv_response
 from chm_web.web.formats import words
+from chm_web.web.options import client_options
 from chm_web.web.pipeline_page import STATUS_FILTERS, asked_filters
 
 blueprint = PageBlueprint("runs", __name__)
 
 RUNS_A_PAGE = 50
-WINDOWS = ("24h", "7d", "30d")
 DEFAULT_WINDOW = "7d"
 MAX_CSV_ROWS = 100_000
-CLIENTS_LIMIT = 1000
 STATUSES = [(status, words(status)) for status in STATUS_FILTERS]
 
 _CSV_HEADER = (
@@ -51,10 +50,9 @@ def index() -> str:
         "runs/index.html",
         now=now,
         window=window,
-        windows=WINDOWS,
         wanted=wanted,
-        runs=run_lists.list_runs(wanted=wanted, limit=RUNS_A_PAGE, cursor=cursor, named=True),
-        clients=[(client.id, client.name) for client in clients.list_clients(limit=CLIENTS_LIMIT).items],
+        runs=run_lists.list_named_runs(wanted=wanted, limit=RUNS_A_PAGE, cursor=cursor),
+        clients=client_options(),
         pipeline=wanted.pipeline_id and pipelines.get_pipeline(pipeline_id=wanted.pipeline_id),
         platforms=[(platform, words(platform)) for platform in Platform],
         status_filters=STATUSES,
@@ -86,7 +84,7 @@ def pipeline_csv(pipeline_id: UUID) -> Response:
 def show(run_id: UUID) -> str:
     """Show everything about one run, with its neighbours by event time. For everyone who is signed in."""
     run = runs.get_named_run(run_id=run_id)
-    recent = health.run_strips(pipeline_ids=[run.pipeline_id], length=pipeline_history.RECENT)[run.pipeline_id]
+    recent = health.list_recent_runs(pipeline_id=run.pipeline_id, limit=pipeline_history.RECENT)
     return render_template(
         "runs/show.html",
         now=datetime.now(UTC),
@@ -128,7 +126,7 @@ def _form(pipeline_id: UUID, *, values: dict[str, Any], issues: forms.Issues) ->
 
 
 def _window(now: datetime) -> Window:
-    return asked.window(now=now, options=(DEFAULT_WINDOW, *(key for key in WINDOWS if key != DEFAULT_WINDOW)))
+    return asked.window(now=now, default=DEFAULT_WINDOW)
 
 
 def _wanted(window: Window) -> RunFilter:

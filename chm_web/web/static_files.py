@@ -28,12 +28,15 @@ def init_app(app: Flask) -> None:
 
 def icon(name: str) -> Markup:
     """Give one of the installed Tabler icons as inline SVG, which takes the colour of the text around it."""
-    path = _static_folder() / "vendor" / "icons" / f"{name}.svg"
-    return _inline(path) if path.is_file() else Markup("")
+    try:
+        return _inline(str(_static_folder()), name)
+    except FileNotFoundError:  # the assets are not installed
+        return Markup("")
 
 
 @lru_cache(maxsize=64)
-def _inline(path: Path) -> Markup:
+def _inline(static_folder: str, name: str) -> Markup:
+    path = Path(static_folder) / "vendor" / "icons" / f"{name}.svg"
     drawing = _ATTRIBUTES.sub(_OPENING, _COMMENT.sub("", path.read_text(encoding="utf-8")), count=1)
     # A file of a package that the lock file pins by its hash.
     return Markup(" ".join(drawing.split()))  # noqa: S704

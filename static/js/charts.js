@@ -3,8 +3,7 @@
 (function () {
   "use strict";
 
-  var MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-  var OF_STATUS = { failed: "--chm-bad", success: "--chm-ok", running: "--chm-busy", late: "--chm-late", none: "--chm-none" };
+  var OF_STATUS = { failed: "--chm-bad", success: "--chm-ok", none: "--chm-none" };
   var SERIES = ["--chm-series-1", "--chm-series-2", "--chm-series-3", "--chm-series-4", "--chm-series-5", "--chm-series-6"];
   var STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400, 172800];
   var drawn = {};
@@ -13,18 +12,8 @@
     return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   }
 
-  function two(value) {
-    return String(value).padStart(2, "0");
-  }
-
   function label(value, form) {
-    if (!form) return value;
-    var moment = new Date(value);
-    // Days are days of UTC, whatever the reader's zone: they are counted so.
-    var utc = form === "day" || window.chmZone() === "utc";
-    var day = (utc ? moment.getUTCDate() : moment.getDate()) + " " + MONTHS[utc ? moment.getUTCMonth() : moment.getMonth()];
-    if (form === "day") return day;
-    return day + ", " + two(utc ? moment.getUTCHours() : moment.getHours()) + ":" + two(utc ? moment.getUTCMinutes() : moment.getMinutes());
+    return form ? window.chmLook.say(new Date(value), form) : value;
   }
 
   function duration(seconds) {
@@ -41,15 +30,14 @@
     return value.toLocaleString("en");
   }
 
-  function dataset(series, place, chart, narrow) {
+  function dataset(series, place) {
     var name = series.status ? OF_STATUS[series.status] : SERIES[(series.palette === undefined ? place : series.palette) % SERIES.length];
     var set = { label: series.name, data: series.values, backgroundColor: colour(name), borderColor: colour(name) };
-    if (series.statuses) set.backgroundColor = series.statuses.map(function (status) { return colour(OF_STATUS[status] || "--chm-none"); });
-    if (chart.kind === "lines" || series.line || series.level) {
+    if (series.level) {
       set.type = "line";
       set.borderWidth = 2;
-      set.pointRadius = narrow || series.level ? 0 : 2;
-      if (series.level) set.stack = series.name; // a level is no part of what is stacked
+      set.pointRadius = 0;
+      set.stack = series.name; // a level is no part of what is stacked
       set.spanGaps = true;
       if (series.dashed) set.borderDash = [6, 4];
     } else {
@@ -107,10 +95,10 @@
     var narrow = window.innerWidth < 760;
     if (drawn[id]) drawn[id].destroy();
     drawn[id] = new Chart(document.getElementById(id), {
-      type: chart.kind === "lines" ? "line" : "bar",
+      type: "bar",
       data: {
         labels: chart.labels.map(function (value) { return label(value, chart.times); }),
-        datasets: chart.series.map(function (series, place) { return dataset(series, place, chart, narrow); }),
+        datasets: chart.series.map(dataset),
       },
       options: options(chart, narrow),
     });

@@ -2,144 +2,11 @@
 (function () {
   "use strict";
 
-  var MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-  var THEMES = ["auto", "light", "dark"];
   var REFUSALS = [404, 409, 503]; // answers of the ingest panel that say in words what is wrong
 
   function byId(id) {
     return document.getElementById(id);
   }
-
-  function remember(key, value) {
-    try {
-      localStorage.setItem(key, value);
-    } catch {
-      // storage may be forbidden: the choice holds for this page
-    }
-  }
-
-  function recall(key) {
-    try {
-      return localStorage.getItem(key);
-    } catch {
-      return null;
-    }
-  }
-
-  // --- Theme -------------------------------------------------------------------------------------------------
-
-  function labelTheme() {
-    var chosen = window.chmTheme.choice();
-    var next = THEMES[(THEMES.indexOf(chosen) + 1) % THEMES.length];
-    document.querySelectorAll('[data-action="theme"]').forEach(function (button) {
-      var label = "Theme: " + chosen + ". Change to " + next + ".";
-      button.setAttribute("aria-label", label);
-      button.title = label;
-    });
-  }
-
-  function setTheme(theme) {
-    remember("chm-theme", theme);
-    window.chmTheme.apply();
-    labelTheme();
-    showChoices();
-    tellLook();
-  }
-
-  function changeTheme() {
-    setTheme(THEMES[(THEMES.indexOf(window.chmTheme.choice()) + 1) % THEMES.length]);
-  }
-
-  // What draws by itself, such as the charts, must draw anew.
-  function tellLook() {
-    document.dispatchEvent(new CustomEvent("chm:look"));
-  }
-
-  // --- Time zone ---------------------------------------------------------------------------------------------
-
-  var zone = recall("chm-zone") === "local" ? "local" : "utc";
-  window.chmZone = function () { return zone; };
-
-  function two(value) {
-    return String(value).padStart(2, "0");
-  }
-
-  function zoneName(moment) {
-    if (zone === "utc") return "UTC";
-    var parts = new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" }).formatToParts(moment);
-    return parts.find(function (part) { return part.type === "timeZoneName"; }).value;
-  }
-
-  function say(moment, form) {
-    var utc = zone === "utc";
-    var day = utc ? moment.getUTCDate() : moment.getDate();
-    var month = MONTHS[utc ? moment.getUTCMonth() : moment.getMonth()];
-    var year = utc ? moment.getUTCFullYear() : moment.getFullYear();
-    var time = two(utc ? moment.getUTCHours() : moment.getHours()) + ":" +
-      two(utc ? moment.getUTCMinutes() : moment.getMinutes());
-    if (form === "clock") return time + " " + zoneName(moment);
-    time += ":" + two(utc ? moment.getUTCSeconds() : moment.getSeconds());
-    if (form === "short") return day + " " + month + ", " + time;
-    return day + " " + month + " " + year + ", " + time + " " + zoneName(moment);
-  }
-
-  function sayMoments(within) {
-    within.querySelectorAll("time[data-moment]").forEach(function (element) {
-      var moment = new Date(element.dateTime);
-      var form = element.dataset.moment;
-      element.title = (form === "since" ? "Since " : "") + say(moment, "full");
-      if (form === "clock" || form === "short" || form === "full") element.textContent = say(moment, form);
-      if (form === "hour") element.textContent = say(moment, "short").slice(0, -3);
-    });
-    within.querySelectorAll("[data-zone-name]").forEach(function (element) {
-      element.textContent = zoneName(new Date());
-    });
-  }
-
-  function labelZone() {
-    var here = Intl.DateTimeFormat().resolvedOptions().timeZone;
-    document.querySelectorAll('[data-action="zone"]').forEach(function (button) {
-      var label = zone === "utc"
-        ? "Times are in UTC. Show them in " + here + "."
-        : "Times are in " + here + ". Show them in UTC.";
-      button.setAttribute("aria-label", label);
-      button.title = label;
-      button.querySelector("[data-zone-label]").textContent = zone === "utc" ? "UTC" : "Local";
-    });
-  }
-
-  function setZone(chosen) {
-    zone = chosen;
-    remember("chm-zone", zone);
-    labelZone();
-    sayMoments(document);
-    showChoices();
-    tellLook();
-  }
-
-  function changeZone() {
-    setZone(zone === "utc" ? "local" : "utc");
-  }
-
-  // --- The same choices as a form, on the profile --------------------------------------------------------------
-
-  function showChoices() {
-    var chosen = { theme: window.chmTheme.choice(), zone: zone };
-    document.querySelectorAll("[data-choices]").forEach(function (choices) {
-      choices.hidden = false; // they do nothing without this script
-      choices.querySelectorAll("input").forEach(function (input) {
-        input.checked = input.value === chosen[choices.dataset.choices];
-      });
-    });
-    document.querySelectorAll("[data-without-script]").forEach(function (text) { text.remove(); });
-  }
-
-  document.addEventListener("change", function (event) {
-    var choices = event.target.closest("[data-choices]");
-    if (!choices) return;
-    if (choices.dataset.choices === "theme") setTheme(event.target.value);
-    if (choices.dataset.choices === "zone") setZone(event.target.value);
-  });
 
   // --- The number failing, in the tab's title and icon ----------------------------------------------------------
 
@@ -229,7 +96,7 @@
 
   document.addEventListener("htmx:afterSwap", function (event) {
     var config = event.detail.requestConfig;
-    sayMoments(document);
+    window.chmLook.sayMoments();
     showFailing();
     countAllMarked();
     endToasts();
@@ -271,8 +138,8 @@
   document.addEventListener("click", function (event) {
     var button = event.target.closest("[data-action]");
     if (!button) return;
-    if (button.dataset.action === "theme") changeTheme();
-    if (button.dataset.action === "zone") changeZone();
+    if (button.dataset.action === "theme") window.chmLook.changeTheme();
+    if (button.dataset.action === "zone") window.chmLook.changeZone();
     if (button.dataset.action === "menu") toggleMenu(button);
     if (button.dataset.action === "copy") copy(button);
     if (button.dataset.action === "take") take(button);
@@ -407,11 +274,7 @@
   document.querySelectorAll("[data-action]").forEach(function (button) {
     button.hidden = false; // they do nothing without this script, so they show only with it
   });
-  labelTheme();
-  labelZone();
-  sayMoments(document);
   showFailing();
-  showChoices();
   countAllMarked();
   endToasts();
 })();

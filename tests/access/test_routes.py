@@ -33,6 +33,8 @@ TABLE: dict[str, Permission] = {
     "POST /sign-in/link/<secret>": ANYONE,
     "GET /sign-in/oidc": ANYONE,
     "GET /sign-in/oidc/callback": ANYONE,
+    # figures, for services and people
+    "GET /metrics": READ,
     # open to whoever has a pipeline's key, which is a part of the address
     "GET /ping/<key>": ANYONE,
     "POST /ping/<key>": ANYONE,
@@ -134,6 +136,7 @@ TABLE: dict[str, Permission] = {
     f"POST {API}/ingestion/runs/sync": OPERATE,
     f"GET {API}/ingestion/jobs": READ,
     f"GET {API}/ingestion/jobs/<job_id>": READ,
+    f"GET {API}/ingestion/sources": READ,
     f"GET {API}/ingestion/unmapped": READ,
     f"POST {API}/lineage": REPORT,
     f"POST {API}/lineage/batch": REPORT,
@@ -196,7 +199,7 @@ def expected(visitor: Visitor, permission: Permission, rule: str) -> str:
     if permission is ANYONE:
         return "let in"
     # Pages know people alone: to them a token is nobody's.
-    is_page = not rule.startswith("/api/") or rule == f"{API}/docs"
+    is_page = (not rule.startswith("/api/") and rule != "/metrics") or rule == f"{API}/docs"
     if visitor is NOBODY or (visitor.scope is not None and is_page):
         return "unknown"
     return "let in" if permission in visitor.permissions else "refused"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from chm_web.models import Pipeline
+from chm_web.models import Channel, Pipeline
 from tests.api.envelope import CONFLICT, INVALID, NOT_FOUND, issues, refusal
-from tests.factories import make_client, make_pipeline
+from tests.factories import make_alert_rule, make_client, make_pipeline
 from tests.http import ApiClient
 
 RULES = "/alert_rules"
@@ -85,6 +85,7 @@ DESTINATIONS: dict[str, tuple[list[str], list[str]]] = {
             "@",
             "#two words",
             "http://hooks.slack.com/x",
+            "https://hooks.slack.com:22/x",
             "https://hooks.slack.com",
             "jane@example.com",
         ],
@@ -94,7 +95,12 @@ DESTINATIONS: dict[str, tuple[list[str], list[str]]] = {
         ["jane", "jane@", "@example.com", "jane@example", "a b@example.com", "a@b@example.com", "a@b..com", "#channel"],
     ),
     "webhook": (
-        ["https://example.com", "http://10.0.0.1:8080/hook?x=1#y", "HTTPS://Example.com/", "http://[::1]:80/x"],
+        [
+            "https://example.com",
+            "http://93.184.216.34:80/hook?x=1#y",
+            "HTTPS://Example.com/",
+            "http://[2606:4700::1]:443/x",
+        ],
         [
             "example.com/hook",
             "ftp://example.com",
@@ -102,6 +108,12 @@ DESTINATIONS: dict[str, tuple[list[str], list[str]]] = {
             "https:///x",
             "https://a b.com",
             "https://u:p@example.com",
+            "http://10.0.0.1/hook",
+            "http://[::1]/x",
+            "http://2130706433/",
+            "http://0x7f.1/",
+            "http://localhost/",
+            "https://example.com:6379/",
         ],
     ),
 }
@@ -229,6 +241,21 @@ def test_pipeline_of_another_client_cannot_be_moved_to(api: ApiClient, rule: str
 
 def test_channel_alone_cannot_change_when_the_destination_does_not_suit(api: ApiClient, rule: str) -> None:
     assert list(issues(api.patch(rule, {"channel": "email"}))) == ["destination"]
+
+
+def test_a_destination_inside_is_refused_with_the_reason(api: ApiClient, rule: str) -> None:
+    change = {"channel": "webhook", "destination": "https://192.168.0.9/hook"}
+
+    told = issues(api.patch(rule, change))["destination"]
+    assert told.startswith("Nothing is sent to addresses that are not public: 192.168.0.0/16 is ")
+
+
+def test_a_rule_from_before_with_a_destination_inside_can_still_be_disabled(
+    api: ApiClient, scope: dict[str, str]
+) -> None:
+    rule = make_alert_rule(client_id=UUID(scope["client_id"]), channel=Channel.WEBHOOK, destination="http://10.0.0.1/")
+
+    assert api.patch(f"{RULES}/{rule.id}", {"is_enabled": False}).status_code == 200
 
 
 def test_window_cannot_be_cleared_while_the_type_needs_it(api: ApiClient, scope: dict[str, str]) -> None:

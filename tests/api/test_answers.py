@@ -12,7 +12,7 @@ from marshmallow import fields
 
 from chm_web.json_answers import Schema
 from chm_web.models import RunStatus
-from chm_web.schemas import UtcTime
+from chm_web.schemas.base import UtcTime
 from tests.factories import make_pipeline, make_run
 from tests.http import ApiClient
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from chm_web.access.permissions import Scope
 from chm_web.config import ROOT, Config
 from chm_web.extensions import db
 from tests.factories import make_client, make_pipeline
-from tests.http import PREFIX
+from tests.http import PREFIX, answers, free_port
 from tests.ingestion.conftest import wait_until
 
 pytestmark = pytest.mark.slow
@@ -67,8 +66,7 @@ class Service:
 @pytest.fixture
 def service(committed_app: Flask, config: Config, tokens: dict[Scope, str], tmp_path: Path) -> Iterator[Service]:
     """The app behind gunicorn."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("CHM_")},
         "CHM_DATABASE_URL": config.database_url,
@@ -83,19 +81,12 @@ def service(committed_app: Flask, config: Config, tokens: dict[Scope, str], tmp_
         server = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT)
     found = Service(f"http://127.0.0.1:{port}", tokens[Scope.WRITE], server)
     try:
-        wait_until(lambda: _answers(found.address) or server.poll() is not None, seconds=60)
+        wait_until(lambda: answers(f"{found.address}/healthz") or server.poll() is not None, seconds=60)
         assert server.poll() is None, log.read_text()
         yield found
     finally:
         server.terminate()
         server.wait(30)
-
-
-def _answers(address: str) -> bool:
-    try:
-        return requests.get(f"{address}/healthz", timeout=2).ok
-    except (requests.ConnectionError, requests.Timeout):
-        return False
 
 
 def test_ids_of_any_characters_come_back_unchanged(service: Service) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
 from chm_web.models import Pipeline, RunStatus
 from tests.api.lineage import DAG_RUN_ID, send, send_all
 from tests.factories import find_run, make_run
 from tests.http import ApiClient
-from tests.ingestion.lineage import PARENT_ID, make_airflow_event, make_task_failure
+from tests.ingestion.lineage import PARENT_ID, RUN_ID, make_airflow_event, make_task_failure
 
 
 def test_what_is_pushed_and_what_is_pulled_are_one_run(api: ApiClient, orders: Pipeline) -> None:
@@ -16,6 +19,43 @@ def test_what_is_pushed_and_what_is_pulled_are_one_run(api: ApiClient, orders: P
 
     assert send(api, make_airflow_event())["updated"] == 1
     assert len(api.get("/runs").get_json()["items"]) == 1
+
+
+def second_attempt(event_type: str) -> dict[str, Any]:
+    """An event of the run after it was cleared: Airflow's id again, under a new one of the producer's."""
+    dag_run = {"run_id": DAG_RUN_ID, "start_date": "2026-11-01T12:30:00+00:00"}
+    if event_type != "START":
+        dag_run["end_date"] = "2026-11-01T12:40:00+00:00"
+    facets = {"airflowDagRun": {"dagRun": dag_run}}
+    return make_airflow_event(eventType=event_type, run_id=RUN_ID, eventTime="2026-11-01T12:40:01Z", facets=facets)
+
+
+def test_cleared_run_begins_anew(api: ApiClient, orders: Pipeline) -> None:
+    send_all(api, make_airflow_event(), make_task_failure())
+
+    send(api, second_attempt("START"))
+    begun = find_run(orders.id, DAG_RUN_ID)
+    seen = (begun.status, begun.started_at, begun.finished_at, begun.error_message)
+    send(api, second_attempt("COMPLETE"))
+    run = find_run(orders.id, DAG_RUN_ID)
+
+    started = datetime(2026, 11, 1, 12, 30, tzinfo=UTC)
+    assert seen == (RunStatus.RUNNING, started, None, None)
+    assert (run.status, run.started_at, run.duration_seconds) == (RunStatus.SUCCESS, started, 600)
+    assert (run.error_message, run.status_reason) == (None, None)
+
+
+@pytest.mark.parametrize("late", [make_airflow_event(), make_task_failure(), second_attempt("START")])
+def test_late_event_changes_nothing_of_the_attempt_after_it(
+    api: ApiClient, orders: Pipeline, late: dict[str, Any]
+) -> None:
+    send_all(api, make_airflow_event(), second_attempt("COMPLETE"))
+    before = api.get("/runs").get_json()["items"]
+
+    send(api, late)
+
+    assert before[0]["status"] == "success"
+    assert api.get("/runs").get_json()["items"] == before
 
 
 @pytest.mark.parametrize("order", [1, -1])

@@ -14,11 +14,11 @@ pytestmark = pytest.mark.browser
 
 def test_window_of_ones_own_is_asked_for_and_kept(page: Page, site: Site) -> None:
     page.goto(site.url + site.paths["client"])
-    page.get_by_text("Custom", exact=True).click()
+    page.get_by_text("Dates", exact=True).click()
     page.get_by_label("From").fill("2026-01-02T08:00")
-    page.get_by_label("to", exact=True).fill("2026-01-03T08:00")
+    page.get_by_label("Before").fill("2026-01-03T08:00")
 
-    page.get_by_role("button", name="Show", exact=True).click()
+    page.get_by_role("button", name="Show these").click()
 
     expect(page.get_by_text("2 Jan 2026, 08:00 to 3 Jan 2026, 08:00 UTC")).to_be_visible()
     with page.expect_response(re.compile("/health.*since=2026-01-02T08")):
@@ -31,11 +31,11 @@ def test_window_that_ends_before_it_begins_is_refused_in_words(browser: Browser,
     context = site.sign_in(browser.new_context(java_script_enabled=False))
     page = context.new_page()
     page.goto(site.url + site.paths["client"])
-    page.get_by_text("Custom", exact=True).click()
+    page.get_by_text("Dates", exact=True).click()
     page.get_by_label("From").fill("2026-01-04T08:00")
-    page.get_by_label("to", exact=True).fill("2026-01-03T08:00")
+    page.get_by_label("Before").fill("2026-01-03T08:00")
 
-    page.get_by_role("button", name="Show", exact=True).click()
+    page.get_by_role("button", name="Show these").click()
 
     expect(page.locator("main")).to_contain_text("since: must be before until.")
     context.close()

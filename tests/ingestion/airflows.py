@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -55,7 +55,10 @@ def dag_run(number: int, **values: Any) -> dict[str, Any]:
 
 @dataclass
 class Airflow:
-    """What the server serves, and what it was asked. ``changed``: when runs changed, by id; others: just now."""
+    """What the server serves, and what it was asked.
+
+    ``changed``: when runs changed, by id; others: just now, by a clock that is ``ahead`` of ours.
+    """
 
     server: HTTPServer
     version: str = "3.3.2"
@@ -65,6 +68,7 @@ class Airflow:
     token: str = "airflow-token-0"
     signed_in: int = 0
     max_limit: int = 100
+    ahead: timedelta = timedelta(0)
     before: Callable[[Request], Response | None] = lambda request: None
 
     def __post_init__(self) -> None:
@@ -135,7 +139,7 @@ class Airflow:
         return self._page(request, rows)
 
     def _changed(self, run: dict[str, Any]) -> datetime:
-        return self.changed.get(run["dag_run_id"], datetime.now(UTC))
+        return self.changed.get(run["dag_run_id"], datetime.now(UTC) + self.ahead)
 
     def _page(self, request: Request, rows: list[dict[str, Any]]) -> Response:
         assert request.args["order_by"] == "id"

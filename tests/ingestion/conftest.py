@@ -78,10 +78,10 @@ def partner_app(committed_app: Flask, config: Config, httpserver: HTTPServer) ->
 
 
 @pytest.fixture
-def start_worker(partner_app: Flask, tmp_path: Path) -> Iterator[Callable[[], WorkerProcess]]:
-    """Starts workers for ``partner_app``; what still runs at the end is killed."""
+def worker_environ(partner_app: Flask) -> dict[str, str]:
+    """The environment in which a process works for ``partner_app``."""
     config: Config = partner_app.config["CHM"]
-    environ = {
+    return {
         **{name: value for name, value in os.environ.items() if not name.startswith("CHM_")},
         "CHM_DATABASE_URL": config.database_url,
         "CHM_REDIS_URL": config.redis_url,
@@ -93,13 +93,21 @@ def start_worker(partner_app: Flask, tmp_path: Path) -> Iterator[Callable[[], Wo
         "CHM_HTTP_BACKOFF_SECONDS": "0.01",
         "CHM_SOURCES_FILE": str(config.sources_file or ""),
     }
+
+
+@pytest.fixture
+def start_worker(
+    partner_app: Flask, worker_environ: dict[str, str], tmp_path: Path
+) -> Iterator[Callable[[], WorkerProcess]]:
+    """Starts workers for ``partner_app``; what still runs at the end is killed."""
+    config: Config = partner_app.config["CHM"]
     workers: list[WorkerProcess] = []
 
     def start() -> WorkerProcess:
         log = tmp_path / f"worker-{len(workers)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "worker.py"], cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT
+                [sys.executable, "worker.py"], cwd=ROOT, env=worker_environ, stdout=output, stderr=subprocess.STDOUT
             )
         workers.append(WorkerProcess(process, log))
         redis = Redis.from_url(config.redis_url)

@@ -20,6 +20,7 @@ from chm_web.models import RunStatus
 from chm_web.services.runs import RunRecord
 from tests.factories import make_pipeline
 from tests.http import ApiClient
+from tests.ingestion.lineage import make_event
 
 CAPTURES = Path(__file__).with_name("captures") / "dbt_core"
 GOOD = json.loads((CAPTURES / "run_results_success.json").read_text(encoding="utf-8"))
@@ -200,6 +201,17 @@ def test_api_takes_the_file_as_it_is(api: ApiClient) -> None:
     assert first.json is not None
     assert first.json["status"] == "failed"
     assert first.json["duration_seconds"] == pytest.approx(4.833619)
+
+
+def test_file_and_what_dbt_has_pushed_are_one_run(api: ApiClient) -> None:
+    pipeline = make_pipeline(external_id="dbt-run-orders")
+    api.post(f"/pipelines/{pipeline.id}/dbt-run-results", json=BAD)
+
+    facets = {"dbt_run": {"invocation_id": BAD["metadata"]["invocation_id"]}}
+    pushed = api.post("/lineage", make_event(name="dbt-run-orders", eventType="FAIL", integration="DBT", facets=facets))
+
+    assert pushed.json is not None
+    assert (pushed.json["created"], pushed.json["updated"]) == (0, 1)
 
 
 @pytest.mark.parametrize("body", [{}, {"metadata": {}, "results": []}, {"metadata": [], "results": []}])

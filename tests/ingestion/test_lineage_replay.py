@@ -69,15 +69,15 @@ EXPECTED: dict[tuple[str, str], tuple[Any, ...]] = {
         error="extract: vendor file missing: orders_20261123.csv",
         reason="task_failure",
     ),
-    (DBT, "01a20624-3f36-7c26-bf27-4412386dc685"): run("success", "02:02:48.502377", "02:03:10.989007", 22.48663),
-    (DBT, "01a20624-a194-7f6b-9725-17d56ebe6644"): run(
+    (DBT, "37e7e69d-3df2-4735-9e01-a86ca8f7ed01"): run("success", "02:02:48.502377", "02:03:10.989007", 22.48663),
+    (DBT, "3dfe686f-b3ad-4cba-9a6d-f5659e1c3607"): run(
         "failed",
         "02:03:13.684770",
         "02:03:30.495985",
         16.811215,
         error="chm.main.chm_demo.orders_bad.build.run failed",
     ),
-    (DBT, "01a20631-d270-79b0-b622-03f4013979b4"): run(
+    (DBT, "46bb74c8-2ea3-48cb-82e4-e1fa722fe903"): run(
         "failed", "02:17:38.088297", "02:17:42.360121", 4.271824, error=BINDER_ERROR, reason=COMMAND_FAILED
     ),
 }

@@ -62,9 +62,14 @@ def test_event_without_a_type_brings_metadata_alone() -> None:
     assert (record.status, record.source_updated_at) == (RunStatus.RUNNING, None)
 
 
-def test_pushed_record_never_claims_an_attempt() -> None:
-    assert mapped(make_event(eventType="START")).attempt_at is None
-    assert mapped(make_airflow_event(eventType="START")).attempt_at is None
+@pytest.mark.parametrize("event_type", ["START", "COMPLETE", "FAIL"])
+def test_attempt_is_told_by_airflows_clock_and_by_no_event(event_type: str) -> None:
+    assert mapped(make_event(eventType=event_type)).attempt_at is None
+    assert mapped(make_airflow_event(eventType=event_type)).attempt_at == NOON - timedelta(minutes=1)
+
+
+def test_event_that_says_nothing_of_the_state_claims_no_attempt() -> None:
+    assert mapped(make_airflow_event(eventType="OTHER")).attempt_at is None
 
 
 @pytest.mark.parametrize("text", ["2026-11-01T13:00:00+01:00", "2026-11-01T12:00:00", "2026-11-01T12:00:00.000Z"])
@@ -168,6 +173,17 @@ def test_run_of_airflow_without_an_id_of_airflows_is_known_by_the_producers(run_
     facets = {"airflowDagRun": {"dagRun": {"run_id": run_id}}}
 
     assert mapped(make_airflow_event(facets=facets)).external_run_id == PARENT_ID
+
+
+def test_run_of_dbt_is_known_by_dbts_id() -> None:
+    facets = {"dbt_run": {"invocation_id": "37e7e69d-3df2-4735-9e01-a86ca8f7ed01"}}
+
+    assert mapped(make_event(facets=facets)).external_run_id == "37e7e69d-3df2-4735-9e01-a86ca8f7ed01"
+
+
+@pytest.mark.parametrize("facet", [None, "x", {}, {"invocation_id": None}, {"invocation_id": ""}, {"invocation_id": 7}])
+def test_run_of_dbt_without_an_id_of_dbts_is_known_by_the_producers(facet: Any) -> None:
+    assert mapped(make_event(facets={"dbt_run": facet})).external_run_id == RUN_ID
 
 
 @pytest.mark.parametrize("facet", [None, "x", [], {}, {"dagRun": None}, {"dagRun": {"start_date": "soon"}}])

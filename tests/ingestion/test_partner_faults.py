@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -247,6 +248,20 @@ def test_a_redirect_is_not_followed(pipeline: Pipeline, httpserver: HTTPServer, 
     with pytest.raises(SourceUnreachable, match="redirects elsewhere"):
         ingest(base_url(httpserver), pipeline)
     assert len(seen) == 1
+
+
+def test_a_redirect_without_an_end_is_not_read(pipeline: Pipeline, httpserver: HTTPServer) -> None:
+    sent: list[int] = []
+
+    def chunks() -> Iterator[bytes]:
+        for number in range(10_000):
+            sent.append(number)
+            yield b"x" * 65536
+
+    answers(httpserver, Response(chunks(), status=302, headers={"Location": "http://elsewhere.invalid/"}))
+    with pytest.raises(SourceUnreachable, match=r"sent more than [\d,]+ bytes"):
+        ingest(base_url(httpserver), pipeline)
+    assert len(sent) < 1000
 
 
 @pytest.mark.parametrize(

@@ -38,12 +38,14 @@ client = "Acme"
 platforms = ["vendor_api", "custom"]
 interval = 900
 page_size = 50
+concurrency = 2
 paused = true
 
 [sources.other]
 kind = "partner"
 base_url = "https://other.example"
 """
+DBT = '[sources.dbt]\nkind = "dbt_cloud"\nbase_url = "https://ab123.us1.dbt.example"\ntoken = "env:VENDOR_TOKEN"\n'
 MINIMAL = '[sources.vendor]\nkind = "partner"\nbase_url = "https://vendor.example"\n'
 
 
@@ -74,6 +76,7 @@ def test_every_setting_of_a_source_is_read(read: Read) -> None:
         platforms=(Platform.VENDOR_API, Platform.CUSTOM),
         interval=900,
         page_size=50,
+        concurrency=2,
         paused=True,
     )
     assert other == Source(
@@ -87,6 +90,12 @@ def test_a_secret_may_stand_in_a_file_beside_the_sources(read: Read, tmp_path: P
     (vendor,) = read(f'{MINIMAL}token = "file:vendor.token"\n')
 
     assert vendor.token == SECRET
+
+
+def test_a_dbt_cloud_is_read_with_its_account(read: Read) -> None:
+    (dbt,) = read(f"{DBT}account_id = 4711\n")
+
+    assert (dbt.account_id, dbt.platforms, dbt.page_size, dbt.token) == ("4711", (Platform.DBT,), 100, SECRET)
 
 
 def test_the_partner_of_the_environment_stands_beside_those_of_the_file(tmp_path: Path) -> None:
@@ -129,6 +138,17 @@ REFUSED: dict[str, tuple[str, str]] = {
     "an interval that is text": (f'{MINIMAL}interval = "5"\n', r"sources\.vendor\.interval: not a valid integer"),
     "too large pages": (f"{MINIMAL}page_size = 1000000\n", r"page_size: partner gives at most 10000 runs a page"),
     "paused that is text": (f'{MINIMAL}paused = "no"\n', r"sources\.vendor\.paused: not a valid boolean"),
+    "no account": (DBT, r"sources\.dbt\.account_id: is missing. dbt_cloud needs the number of the account"),
+    "an account that is none": (f'{DBT}account_id = "a"\n', r"sources\.dbt\.account_id: not a valid integer"),
+    "an account of a partner": (f"{MINIMAL}account_id = 1\n", r"sources\.vendor\.account_id: partner takes none"),
+    "too many at once": (
+        f"{MINIMAL}concurrency = 11\n",
+        r"sources\.vendor\.concurrency: must be .* less than or equal",
+    ),
+    "pipelines at once of an account": (
+        f"{DBT}account_id = 1\nconcurrency = 2\n",
+        r"sources\.dbt\.concurrency: dbt_cloud is read by one feed",
+    ),
     "an empty client": (f'{MINIMAL}client = ""\n', r"sources\.vendor\.client: must not be empty"),
     "a name with a space": (MINIMAL.replace("vendor]", '"my vendor"]'), "my vendor: a source's name has up to 64"),
 }

@@ -17,6 +17,7 @@ from chm_web.models import Client, Pipeline, RunStatus
 from chm_web.services.changes import look_at_fleet
 from chm_web.services.exceptions import NotFound
 from chm_web.services.health import (
+    ClientHealth,
     Health,
     HealthTally,
     PipelineHealth,
@@ -24,11 +25,14 @@ from chm_web.services.health import (
     list_client_health,
     list_fleet_health,
     list_health_of,
+    list_recent_runs,
+    look_at_client,
     run_strips,
     tally_fleet_health,
 )
 from chm_web.services.runs import count_client_runs_by_status
 from tests.factories import NOW, make_client, make_pipeline, make_run
+from tests.reporting import scene
 
 RUNNING, SKIPPED, CANCELED, SUCCESS, FAILED = RunStatus
 FAILING, LATE, RUNS, HEALTHY, NO_DATA = Health
@@ -383,18 +387,48 @@ def test_tally_of_a_client_agrees_with_its_list(fleet: list[str]) -> None:
         listed = list_client_health(client_id=client_id, now=NOW)
         assert tally.counts == {each: sum(item.health is each for item in listed) for each in Health}
         assert tally.running_now == sum(item.running_since is not None for item in listed)
+        for limit in range(1, len(listed) + 1):
+            assert look_at_client(client_id=client_id, now=NOW, limit=limit) == ClientHealth(tally, listed[:limit])
+
+
+def test_pipelines_of_a_disabled_client_are_counted_too(app: Flask) -> None:
+    ids = scene.build()
+
+    acme, birch, closed = (
+        look_at_client(client_id=ids[name], now=NOW, limit=1).tally for name in ("Acme", "Birch", "Closed")
+    )
+
+    assert (acme.counts[FAILING], acme.counts[LATE], acme.counts[HEALTHY]) == (2, 1, 2)
+    assert (birch.total, birch.running_now) == (3, 1)
+    assert closed.counts[FAILING] == 1
+
+
+def test_client_without_pipelines_counts_none(app: Flask) -> None:
+    assert look_at_client(client_id=make_client().id, now=NOW) == ClientHealth(
+        HealthTally(dict.fromkeys(Health, 0), 0), []
+    )
 
 
 # -- strips -------------------------------------------------------------------------------------------------------
 
 
 def test_strip_is_the_last_runs_oldest_first(app: Flask) -> None:
-    pipeline = make_pipeline_with([ran(SUCCESS, 10 * number) for number in range(20)])
+    pipeline = make_pipeline_with([ran(SUCCESS, 10 * number, started=11 * number + 1) for number in range(20)])
 
     strip = run_strips(pipeline_ids=[pipeline.id])[pipeline.id]
 
-    assert [bar.event_at for bar in strip] == [ago(10 * number) for number in range(13, -1, -1)]
-    assert {bar.duration_seconds for bar in strip} == {60}
+    assert [bar.duration_seconds for bar in strip] == [60 * (number + 1) for number in range(13, -1, -1)]
+
+
+def test_recent_runs_are_the_newest_oldest_first(app: Flask) -> None:
+    pipeline = make_pipeline_with([ran(SUCCESS, 10 * number) for number in range(20)])
+    make_pipeline_with([ran(FAILED, 5)])
+
+    recent = list_recent_runs(pipeline_id=pipeline.id, limit=14)
+
+    assert [run.event_at for run in recent] == [ago(10 * number) for number in range(13, -1, -1)]
+    assert {(run.status, run.duration_seconds) for run in recent} == {(SUCCESS, 60)}
+    assert recent[-1].id == health_of(pipeline).last_success_id
 
 
 @pytest.mark.parametrize(("length", "shown"), [(1, 1), (2, 2), (3, 3), (4, 3)])

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chm_web.services.health import Health
 from chm_web.services.outcomes import (
     DAY,
     HOUR,
@@ -14,7 +13,6 @@ from chm_web.services.outcomes import (
     bucket_for,
     client_failures,
     failures_by_group,
-    tally_client,
 )
 from tests.factories import NOW, make_client, make_pipeline, make_record
 from tests.reporting import scene
@@ -86,13 +84,3 @@ def test_failures_of_a_client_are_those_of_all_its_pipelines() -> None:
 
     assert figures.starts == [scene.ago(hours) for hours in (6, 5, 4, 3, 2, 1)]
     assert [(series.name, series.values) for series in figures.series] == [("Failed", [0, 1, 0, 1, 0, 0])]
-
-
-def test_pipelines_of_a_disabled_client_are_counted_too() -> None:
-    ids = scene.build()
-
-    acme, birch, closed = (tally_client(client_id=ids[name], now=NOW) for name in ("Acme", "Birch", "Closed"))
-
-    assert (acme.counts[Health.FAILING], acme.counts[Health.LATE], acme.counts[Health.HEALTHY]) == (2, 1, 2)
-    assert (birch.total, birch.running_now) == (3, 1)
-    assert closed.counts[Health.FAILING] == 1

@@ -72,7 +72,7 @@ def test_without_runs_every_day_is_there(app: Flask) -> None:
 
 def strip_of(*durations: float | None, status: RunStatus = SUCCESS) -> list[StripRun]:
     """Runs that took so long."""
-    return [StripRun(make_pipeline().id, status, NOW, seconds) for seconds in durations]
+    return [StripRun(status, seconds) for seconds in durations]
 
 
 def test_usual_duration_is_of_timed_successes_alone(app: Flask) -> None:

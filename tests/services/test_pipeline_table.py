@@ -9,13 +9,13 @@ import pytest
 
 from chm_web.models import Environment, Pipeline, PipelineType, Platform, RunStatus
 from chm_web.services.clients import disable_client
+from chm_web.services.effective_rules import RuleSource
 from chm_web.services.exceptions import Invalid
 from chm_web.services.health import Health
 from chm_web.services.pipeline_table import (
     PipelineFilters,
     PipelineOrder,
     PipelineRow,
-    RuleSource,
     iterate_pipeline_rows,
     list_pipeline_rows,
 )
@@ -225,7 +225,7 @@ def test_enabled_rule_of_its_own_puts_those_of_the_client_aside() -> None:
 
     found = {row.pipeline_id: row.rule_source for row in rows()}
 
-    assert found[own.id] is RuleSource.OWN
+    assert found[own.id] is RuleSource.PIPELINE
     assert found[inherits.id] is RuleSource.CLIENT
     assert found[disabled.id] is RuleSource.CLIENT
     assert found[bare.id] is RuleSource.NONE

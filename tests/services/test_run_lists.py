@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Callable
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -16,7 +18,16 @@ from chm_web.extensions import db
 from chm_web.models import Pipeline, Platform, Run, RunStatus
 from chm_web.services import run_lists
 from chm_web.services.exceptions import Invalid, NotFound
-from chm_web.services.run_lists import ERROR_SEARCH, RunFilter, list_runs, read_pipeline_runs, read_runs
+from chm_web.services.paging import Page
+from chm_web.services.run_lists import (
+    ERROR_SEARCH,
+    NamedRun,
+    RunFilter,
+    list_named_runs,
+    list_runs,
+    read_pipeline_runs,
+    read_runs,
+)
 from chm_web.services.runs import record_runs
 from tests.factories import NOW, make_client, make_pipeline, make_record, make_run
 
@@ -51,12 +62,12 @@ def fleet(app: Flask) -> Fleet:
     return [(run, of[run.pipeline_id]) for run in runs]
 
 
-def read_all(wanted: RunFilter, limit: int) -> list[Run]:
+def read_all(wanted: RunFilter, limit: int, list_page: Callable[..., Page[Any]] = list_runs) -> list[Any]:
     """Every run, page by page."""
-    found: list[Run] = []
+    found: list[Any] = []
     cursor = None
     while True:
-        page = list_runs(wanted=wanted, limit=limit, cursor=cursor)
+        page = list_page(wanted=wanted, limit=limit, cursor=cursor)
         found += page.items
         if page.next_cursor is None:
             return found
@@ -105,6 +116,7 @@ def test_pages_and_files_hold_the_wanted_runs_newest_first(fleet: Fleet, scope: 
         expected = [run.id for run, pipeline in fleet if matches(run, pipeline, wanted)]
 
         assert [run.id for run in read_all(wanted, limit)] == expected
+        assert [run.id for run in read_all(wanted, limit, list_named_runs)] == expected
         assert [run.id for run in read_runs(wanted=wanted, limit=limit)] == expected[:limit]
 
 
@@ -152,19 +164,32 @@ def test_file_is_read_in_pieces_that_join(fleet: Fleet, scope: str, monkeypatch:
 
 
 def test_text_of_a_filter_is_taken_literally(fleet: Fleet) -> None:
-    found = list_runs(wanted=RunFilter(q="100%"), named=True).items
+    found = list_named_runs(wanted=RunFilter(q="100%")).items
 
-    assert {run.pipeline.name for run in found} == {"orders_100%"}
+    assert {run.pipeline_name for run in found} == {"orders_100%"}
 
 
-def test_named_runs_have_pipeline_and_client_at_hand_and_no_payload(app: Flask) -> None:
+def test_read_runs_have_pipeline_and_client_at_hand_and_no_payload(app: Flask) -> None:
     client = make_client(name="Northwind")
     make_run(make_pipeline(client, name="orders"), payload={"a": 1})
     db.session.expunge_all()
 
-    for run in (list_runs(wanted=RunFilter(), named=True).items[0], next(read_runs(wanted=RunFilter(), limit=1))):
-        assert (run.pipeline.name, run.pipeline.client.name) == ("orders", "Northwind")
-        assert "payload" in sa.inspect(run).unloaded
+    run = next(read_runs(wanted=RunFilter(), limit=1))
+
+    assert (run.pipeline.name, run.pipeline.client.name) == ("orders", "Northwind")
+    assert "payload" in sa.inspect(run).unloaded
+
+
+def test_named_runs_tell_what_the_runs_are(app: Flask) -> None:
+    client = make_client(name="Northwind")
+    run = make_run(make_pipeline(client, name="orders"), status=RunStatus.FAILED, error_message="x", status_reason="y")
+
+    (named,) = list_named_runs(wanted=RunFilter()).items
+
+    assert (named.pipeline_name, named.client_id, named.client_name) == ("orders", client.id, "Northwind")
+    told = [each.name for each in fields(NamedRun) if hasattr(run, each.name)]
+    assert {name: getattr(named, name) for name in told} == {name: getattr(run, name) for name in told}
+    assert len(told) == 10
 
 
 def test_empty_window_of_all_runs_is_invalid(app: Flask) -> None:

@@ -158,10 +158,10 @@ def test_report_sums_up_a_period_and_the_one_before() -> None:
 
     report = stability.report_client(client_id=ids["Acme"], since=ago(48), until=NOW)
 
-    assert report.success_share == pytest.approx(5 / 9)
-    assert report.share_before == pytest.approx(2 / 8)
+    assert report.runs.success_share == pytest.approx(5 / 9)
+    assert report.runs.share_before == pytest.approx(2 / 8)
     assert [(each.pipeline_name, each.failed) for each in report.by_pipeline][:2] == [("orders", 2), ("invoices", 1)]
-    assert sum(report.failures.series[0].values) == report.counts[FAILED]
+    assert sum(report.failures.series[0].values) == report.runs.counts[FAILED]
 
 
 def test_report_of_an_unknown_client_is_not_found() -> None:

@@ -257,6 +257,7 @@ def test_numbers_of_a_window_are_left_out_of_a_rule_without_one(client: FlaskCli
         ({"destination": ""}, "destination", "needed"),
         ({"destination": "nobody"}, "destination", "#channel"),
         ({"channel": "email"}, "destination", "give an address"),
+        ({"channel": "webhook", "destination": "http://169.254.169.254/x"}, "destination", "not public"),
         ({"rule_type": "failures_in_window"}, "threshold", "Required"),
         ({"rule_type": "failures_in_window", "threshold": "0", "window_minutes": "5"}, "threshold", "1 or more"),
         ({"rule_type": "failures_in_window", "threshold": "two", "window_minutes": "5"}, "threshold", "whole number"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from uuid import uuid4
 
 import pytest
 
@@ -75,7 +74,7 @@ def test_every_health_and_status_has_words() -> None:
 
 def test_strip_summary_counts_by_status_and_names_the_newest() -> None:
     statuses = [RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.FAILED]
-    runs = [StripRun(uuid4(), status, NOW, None) for status in statuses]
+    runs = [StripRun(status, None) for status in statuses]
 
     assert formats.strip_summary(runs) == "Last 5 runs: 3 failed, 2 succeeded; the newest failed"
 
@@ -113,7 +112,7 @@ def test_days_are_summed_up_by_how_they_went() -> None:
 
 
 def bars(*runs: tuple[RunStatus, float | None]) -> list[StripRun]:
-    return [StripRun(uuid4(), status, NOW, seconds) for status, seconds in runs]
+    return [StripRun(status, seconds) for status, seconds in runs]
 
 
 def test_bar_stands_for_the_duration_against_the_median_of_the_successes() -> None:

@@ -8,7 +8,7 @@ import pytest
 from werkzeug.datastructures import MultiDict
 
 from chm_web.models import Environment, PipelineType, Platform
-from chm_web.schemas import PipelineSchema
+from chm_web.schemas.inventory import PipelineSchema
 from chm_web.services.exceptions import Conflict, FieldIssue, NotFound, Stale
 from chm_web.web import forms
 

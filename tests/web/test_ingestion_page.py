@@ -69,6 +69,22 @@ def test_source_is_shown_with_its_last_error_and_the_next_run(client: FlaskClien
 
 
 @pytest.mark.usefixtures("with_partner")
+def test_source_that_is_slowed_down_says_so_with_the_next_attempt(client: FlaskClient, app: Flask) -> None:
+    let_all_be_well(app)
+    note_asked(redis_of(app), sources=["partner"])
+    redis_of(app).hset("chm:source:partner", mapping={"failures": 3, "counts": "[1, 1234, 2, 3, 4]"})
+
+    page = client.get("/ingestion").text
+
+    assert "Failed 3 times in a row: read every 20 min instead of every 5 min." in page
+    # The cycle in 4 minutes is let pass, and the ones until 17.5 minutes are over.
+    next_at = datetime.now(UTC) + timedelta(minutes=19)
+    assert any(f"{moment:%H:%M}" in page for moment in (next_at, next_at - timedelta(minutes=1)))
+    assert "1,234 new" in page
+    assert "2 changed, 3 known, 4 rejected" in page
+
+
+@pytest.mark.usefixtures("with_partner")
 def test_next_run_is_not_promised_while_the_schedule_does_not_run(client: FlaskClient) -> None:
     assert "Not planned" in client.get("/ingestion").text
 

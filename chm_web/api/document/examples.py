@@ -105,6 +105,24 @@ _REJECTION = {
     "field": "finished_at",
     "issue": "Must not be before started_at.",
 }
+_SOURCE = {
+    "name": "airflow",
+    "kind": "airflow",
+    "address": "https://airflow.example",
+    "platforms": ["airflow"],
+    "client": None,
+    "is_paused": False,
+    "interval_seconds": 1200,
+    "slowed": "Failed 3 times in a row: read every 20 min instead of every 5 min.",
+    "next_run_at": "2026-11-01T07:35:00Z",
+    "last_success_at": "2026-11-01T06:55:02Z",
+    "lag_seconds": 1201,
+    "is_behind": True,
+    "failures_in_row": 3,
+    "counts": _COUNTS,
+    "last_error": "airflow.example has an error of its own (503).",
+    "last_error_at": "2026-11-01T07:15:04Z",
+}
 _UNMAPPED = {
     "source": "openlineage",
     "name": "airflow/orders_hourly",
@@ -174,6 +192,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "JobDetail": {**_JOB, "rejected_runs": [_REJECTED_RUN]},
     "JobList": {"items": [_JOB], "next_cursor": None},
     "LatestOfPipeline": _LATEST,
+    "Source": _SOURCE,
+    "SourceList": {"items": [_SOURCE], "next_cursor": None},
     "UnmappedList": {"items": [_UNMAPPED], "next_cursor": None},
     "UnmappedName": _UNMAPPED,
     "LineageEvent": _LINEAGE_EVENT,

@@ -10,12 +10,12 @@ from requests.auth import HTTPBasicAuth
 
 from chm_web.ingestion.client import (
     Answer,
-    BearerAuth,
     HttpClient,
     ItemNotFound,
     SourceBusy,
     SourceRefused,
     SourceUnreachable,
+    TokenAuth,
 )
 from chm_web.ingestion.platforms import airflow_mapper
 from chm_web.ingestion.platforms.pages import MAX_PAGES, RunsPage, path_part
@@ -163,7 +163,7 @@ class AirflowFeed:
         if not isinstance(token, str) or not token:
             raise SourceUnreachable("Airflow's sign-in gave no access_token.")
         remember_secret(token)
-        self._client.authenticate(BearerAuth(token))
+        self._client.authenticate(TokenAuth(token))
 
 
 def _run_path(external_id: str, run_id: str) -> str:

@@ -120,12 +120,14 @@ def read_event(raw: Any) -> RunEvent | TaskFailure | Ignored:
 def map_run(pipeline_id: UUID, event: RunEvent) -> RunRecord:
     """Map an event of a run of this pipeline.
 
-    Airflow's run id is taken where there is one, so that what Airflow pushes and what is pulled from it are one run:
-    a cleared run keeps that id and gets a new one of OpenLineage's.
+    The platform's own id of the run is taken where there is one (Airflow's run id, dbt's invocation id), so that what
+    is pushed and what is read of it elsewhere are one run: one that Airflow has cleared keeps that id and gets a new
+    one of OpenLineage's.
     """
     status = event.status
     dag_run = _object(_object(event.run_facets.get("airflowDagRun")).get("dagRun"))
-    started = _time(dag_run.get("start_date")) or (event.at if event.type == "START" else None)
+    attempt_at = _time(dag_run.get("start_date"))
+    started = attempt_at or (event.at if event.type == "START" else None)
     finished = None
     if status is not None and status is not RunStatus.RUNNING:
         finished = _time(dag_run.get("end_date")) or event.at
@@ -133,10 +135,10 @@ def map_run(pipeline_id: UUID, event: RunEvent) -> RunRecord:
     error = parse_text(_object(event.run_facets.get("errorMessage")).get("message"))
     # Of a failed run Airflow and dbt themselves say only that it failed; why, their tasks say.
     error, reason = (None, error) if event.platform is not None else (error, None)
-    external_id = dag_run.get("run_id")
+    own_id = dag_run.get("run_id") or _object(event.run_facets.get("dbt_run")).get("invocation_id")
     return RunRecord(
         pipeline_id=pipeline_id,
-        external_run_id=external_id if isinstance(external_id, str) and external_id else event.run_id,
+        external_run_id=own_id if isinstance(own_id, str) and own_id else event.run_id,
         # Without a time of its own, "running" yields to every report of the run's state.
         status=status or RunStatus.RUNNING,
         started_at=started,
@@ -145,6 +147,8 @@ def map_run(pipeline_id: UUID, event: RunEvent) -> RunRecord:
         error_message=error,
         status_reason=reason or skew,
         payload=_payload(event, dag_run),
+        # By Airflow's own clock: what it has cleared begins anew when the next attempt's events come.
+        attempt_at=attempt_at if status is not None else None,
         source_updated_at=event.at if status is not None else None,
     )
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import astuple, dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from redis.exceptions import RedisError
@@ -24,10 +24,11 @@ KEEP_FAILURES = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class RunKey:
-    """A run as it is known here."""
+    """A run as it is known here. ``finished_at``: when the attempt that failed did; the next one may have its id."""
 
     pipeline_id: UUID
     external_run_id: str
+    finished_at: datetime | None = None
 
 
 def match_failures(*, failed: Mapping[str, RunKey], texts: Iterable[tuple[str, str]]) -> list[tuple[RunKey, str]]:
@@ -49,7 +50,7 @@ def match_failures(*, failed: Mapping[str, RunKey], texts: Iterable[tuple[str, s
         # All in one transaction: of two processes that hold one half each, the later one sees both.
         with state().redis.pipeline() as pipe:
             for run_id, key in failed.items():
-                pipe.set(_failed(run_id), json.dumps([str(key.pipeline_id), key.external_run_id]), ex=KEEP_FAILURES)
+                pipe.set(_failed(run_id), json.dumps(astuple(key), default=str), ex=KEEP_FAILURES)
             for run_id, words in texts:
                 # Members of one score are ordered bytewise: the last one is the one that the write rule would keep.
                 pipe.zadd(_texts(run_id), {words: len(words)})
@@ -76,5 +77,5 @@ def _texts(run_id: str) -> str:
 
 
 def _run_key(value: bytes) -> RunKey:
-    pipeline_id, external_run_id = json.loads(value)
-    return RunKey(UUID(pipeline_id), external_run_id)
+    pipeline_id, external_run_id, finished_at = json.loads(value)
+    return RunKey(UUID(pipeline_id), external_run_id, datetime.fromisoformat(finished_at) if finished_at else None)

@@ -16,7 +16,8 @@ from chm_web.extensions import db
 from chm_web.ingestion.progress import SyncScope
 from chm_web.ingestion.queue.asking import request_sync
 from chm_web.ingestion.queue.connection import QUEUE_NAME, REDIS_AWAY, state
-from chm_web.ingestion.queue.signs import Signs, SourceSigns, give_sign, read_signs
+from chm_web.ingestion.queue.rhythm import is_early
+from chm_web.ingestion.queue.signs import Signs, give_sign, read_signs
 from chm_web.services.exceptions import ServiceError
 
 log = logging.getLogger(__name__)
@@ -38,12 +39,12 @@ def request_cycle() -> None:
 
 
 def due_scopes(signs: Signs, *, now: datetime, every: timedelta) -> list[SyncScope]:
-    """Tell what a cycle asks for: everything, or, where a source has an interval and is not due, each of the others.
+    """Tell what a cycle asks for: everything, or, where a source is not due, each of the others.
 
     One job covers everything only if it does: whoever presses "Ingest now" meanwhile must not be given one that
     leaves a source out.
     """
-    early = {one.source.name for one in signs.sources if _is_early(one, now=now, every=every)}
+    early = {one.source.name for one in signs.sources if is_early(one, now=now, every=every)}
     if not early:
         return [SyncScope()]
     return [
@@ -51,13 +52,6 @@ def due_scopes(signs: Signs, *, now: datetime, every: timedelta) -> list[SyncSco
         for one in signs.sources
         if one.source.name not in early and not one.source.paused
     ]
-
-
-def _is_early(signs: SourceSigns, *, now: datetime, every: timedelta) -> bool:
-    if signs.source.interval is None or signs.asked_at is None:
-        return False
-    # Half a cycle early rather than half a cycle late: cycles never come to the second.
-    return now - signs.asked_at < timedelta(seconds=signs.source.interval) - every / 2
 
 
 def _every() -> timedelta:

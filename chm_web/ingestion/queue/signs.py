@@ -1,25 +1,30 @@
 """Signs that ingestion goes on: of workers, of the schedule, and of each source.
 
 ``chm:signs`` holds when each last gave one; ``chm:source:<name>`` when all of a source was last asked for and last read
-without an error, since when that is waited for, and the last error. All of it is read in one round trip, since every
-page tells of it.
+without an error, since when that is waited for, what the last reading of it brought, how often in a row it has failed,
+and the last error. All of it is read in one round trip, since every page tells of it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from redis import Redis
 from redis.client import Pipeline
 
-from chm_web.ingestion.progress import SyncScope
-from chm_web.ingestion.queue.connection import needs_redis, state, text
+from chm_web.ingestion.progress import Counts, JobState, SyncScope
+from chm_web.ingestion.queue.connection import KEEP, needs_redis, state, text
+from chm_web.ingestion.queue.figures import note_duration
 from chm_web.ingestion.sources import Source
 
 _SIGNS = "chm:signs"
+# Whether a platform answered a part: fully or not, or not at all. Of what was not its doing nothing is said.
+ANSWERED, SILENT = "yes", "no"
+_COUNTS = tuple(field.name.encode() for field in fields(Counts))
 WORKER, SCHEDULE, NEXT_CYCLE = "worker", "schedule", "next_cycle"
 # A source that is configured no longer is forgotten after this.
 _KEEP_SOURCE = timedelta(days=90)
@@ -30,7 +35,8 @@ class SourceSigns:
     """What is known of one source.
 
     ``asked_at``: when all of it was last asked for; ``last_success_at``: when all of it was last read without an error;
-    ``awaited_since``: when that was first asked for after the last time. ``last_error`` may be of any reading of it,
+    ``awaited_since``: when that was first asked for after the last time. ``counts``: of the last reading of all of it.
+    ``failures``: how many cycles of the schedule it has let down in a row. ``last_error`` may be of any reading of it,
     and older than the last success.
     """
 
@@ -38,6 +44,8 @@ class SourceSigns:
     asked_at: datetime | None = None
     last_success_at: datetime | None = None
     awaited_since: datetime | None = None
+    counts: Counts | None = None
+    failures: int = 0
     last_error: str | None = None
     last_error_at: datetime | None = None
 
@@ -101,34 +109,67 @@ def note_error(redis: Redis, *, source: str, error: str) -> None:
 
 
 def note_read(redis: Redis, *, source: str, part_id: str, scope: SyncScope, error: str | None) -> None:
-    """Note how the reading of a part has ended; with the last part of all of a source, that it was read."""
-    key = _source_key(source)
+    """Note how the reading of a part has ended; with the last part of all of a source, how that of the source has."""
     if error is not None:
         note_error(redis, source=source, error=error)
-    elif not scope.is_narrowed and _has_read_all(redis, source, part_id):
-        with redis.pipeline() as pipe:
-            pipe.hset(key, "last_success_at", _now_text())
-            pipe.hdel(key, "awaited_since")
-            pipe.expire(key, _KEEP_SOURCE)
-            pipe.execute()
+    job_id = part_id.rpartition("-")[0]
+    parts, requested_by = redis.hmget(f"chm:job:{job_id}", "parts", "requested_by")
+    ends = _ends_of(redis, source, json.loads(text(parts) or "[]"))
+    if not ends or not all(end.get(b"ended_at") for end in ends):
+        return
+    # Once a job, though several parts may see its end.
+    is_first = bool(redis.set(f"chm:ended:{job_id}:{source}", "1", nx=True, ex=KEEP))
+    with redis.pipeline() as pipe:
+        if is_first:
+            _count_duration(pipe, source, ends)
+        if not scope.is_narrowed:
+            _note_whole(pipe, source, ends, counts_failure=is_first and not requested_by)
+        pipe.execute()
 
 
-def _has_read_all(redis: Redis, source: str, part_id: str) -> bool:
-    """Whether all parts of the job that are this source's have ended without an error, and read something.
+def _note_whole(pipe: Pipeline, source: str, ends: Sequence[dict[bytes, bytes]], *, counts_failure: bool) -> None:
+    """Note how all of a source was read. Whoever presses a button does not make it slower."""
+    key = _source_key(source)
+    pipe.hset(key, "counts", json.dumps([sum(int(end.get(name, 0)) for end in ends) for name in _COUNTS]))
+    if not any(end.get(b"error") for end in ends) and _read_something(ends):
+        pipe.hset(key, "last_success_at", _now_text())
+        pipe.hdel(key, "awaited_since")
+    answers = {text(end.get(b"answer")) for end in ends}
+    if answers == {ANSWERED}:
+        pipe.hdel(key, "failures")
+    elif SILENT in answers and counts_failure:
+        pipe.hincrby(key, "failures", 1)
+    pipe.expire(key, _KEEP_SOURCE)
+
+
+def _read_something(ends: Sequence[dict[bytes, bytes]]) -> bool:
+    """Whether something was read, or nothing was to be: what ails single pipelines is no trouble of a source."""
+    pipelines, unread = (
+        sum(int(end.get(name, 0)) for end in ends) for name in (b"pipelines_total", b"pipelines_unread")
+    )
+    return unread < pipelines or not pipelines
+
+
+def _count_duration(pipe: Pipeline, source: str, ends: Sequence[dict[bytes, bytes]]) -> None:
+    began = [moment for end in ends if (moment := _moment(end, "started_at"))]
+    ended = [moment for end in ends if (moment := _moment(end, "ended_at"))]
+    outcome = JobState.FAILED if any(end.get(b"error") for end in ends) else JobState.FINISHED
+    if began:
+        seconds = (max(ended) - min(began)).total_seconds()
+        note_duration(pipe, source=source, outcome=outcome, seconds=max(0.0, seconds))
+
+
+def _ends_of(redis: Redis, source: str, parts: Iterable[dict[str, Any]]) -> list[dict[bytes, bytes]]:
+    """Give what is written of the parts of a job that are this source's.
 
     Single pipelines that could not be read are no trouble of the source, unless all are. Each part's own end
     is written before it looks, so of parts that end at once the last one sees them all.
     """
-    parts = json.loads(text(redis.hget(f"chm:job:{part_id.rpartition('-')[0]}", "parts")) or "[]")
     with redis.pipeline(transaction=False) as pipe:
         for part in parts:
             if part["source"] == source:
-                pipe.hmget(f"chm:part:{part['id']}", "ended_at", "error", "pipelines_total", "pipelines_unread")
-        ends = pipe.execute()
-    if not all(ended_at and not error for ended_at, error, *_ in ends):
-        return False
-    pipelines, unread = (sum(int(end[place] or 0) for end in ends) for place in (2, 3))
-    return bool(ends) and (unread < pipelines or not pipelines)
+                pipe.hgetall(f"chm:part:{part['id']}")
+        return list(pipe.execute())
 
 
 def _source_key(name: str) -> str:
@@ -141,6 +182,8 @@ def _source_signs(source: Source, raw: dict[bytes, bytes]) -> SourceSigns:
         asked_at=_moment(raw, "asked_at"),
         last_success_at=_moment(raw, "last_success_at"),
         awaited_since=_moment(raw, "awaited_since"),
+        counts=Counts(*json.loads(raw[b"counts"])) if b"counts" in raw else None,
+        failures=int(raw.get(b"failures", 0)),
         last_error=text(raw.get(b"last_error")) or None,
         last_error_at=_moment(raw, "last_error_at"),
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -22,6 +24,7 @@ from rq.exceptions import StopRequested
 from rq.job import Job
 from sqlalchemy.exc import OperationalError
 
+from chm_web.embedded.processes import die_with_launcher
 from chm_web.extensions import db
 from chm_web.ingestion.account import ingest_account
 from chm_web.ingestion.client import SourceBusy, SourceError
@@ -29,7 +32,7 @@ from chm_web.ingestion.feeds import open_feed
 from chm_web.ingestion.job import Position, ingest_pipelines, open_client
 from chm_web.ingestion.progress import Counts, RejectedRun, SyncScope, UnmappedReport, UnreadPipeline
 from chm_web.ingestion.queue.connection import KEEP, REDIS_AWAY, rq_queue, state, text
-from chm_web.ingestion.queue.signs import give_sign, note_error, note_read
+from chm_web.ingestion.queue.signs import ANSWERED, SILENT, give_sign, note_error, note_read
 from chm_web.ingestion.queue.telling import scope_of
 from chm_web.ingestion.queue.unmapped import note_unmapped
 from chm_web.ingestion.sources import Source
@@ -132,10 +135,10 @@ class _PartReporter:
         """Keep names that no pipeline bears."""
         note_unmapped(source=source, reports=reports)
 
-    def end(self, error: str | None) -> None:
-        """Close the account."""
+    def end(self, error: str | None, answer: str = "") -> None:
+        """Close the account. ``answer``: whether the platform answered, where that is known."""
         with self._redis.pipeline() as pipe:
-            pipe.hset(self._key, mapping={"ended_at": _now_text(), "error": error or ""})
+            pipe.hset(self._key, mapping={"ended_at": _now_text(), "error": error or "", "answer": answer})
             pipe.delete(f"{self._key}:done")
             pipe.expire(self._key, KEEP)
             pipe.execute()
@@ -246,15 +249,20 @@ def _read(source: Source, scope: SyncScope, shard: int, reporter: _PartReporter)
         return _again_in(reporter, reason, WAIT_FOR_DATABASE_SECONDS, at_most=GIVE_DATABASE_UP_AFTER)
     except (SourceError, ServiceError) as err:
         log.warning("source %s: %s", source.name, err)
-        reporter.end(str(err))
+        reporter.end(str(err), _answer_behind(err))
         note_read(here.redis, source=source.name, part_id=reporter.part_id, scope=scope, error=str(err))
         return None
-    reporter.end(None)
+    reporter.end(None, ANSWERED)
     if reporter.last_unread is not None:
         unread = reporter.last_unread
         note_error(here.redis, source=source.name, error=f"{unread.external_id} could not be read: {unread.reason}")
     note_read(here.redis, source=source.name, part_id=reporter.part_id, scope=scope, error=None)
     return None
+
+
+def _answer_behind(err: SourceError | ServiceError) -> str:
+    """Tell whether it was the platform that could not be read; anything else says nothing of it."""
+    return SILENT if isinstance(err, SourceError) else ""
 
 
 def _again_in(reporter: _PartReporter, reason: str, seconds: int, *, at_most: timedelta = KEEP) -> Retry | None:
@@ -330,11 +338,27 @@ class _Worker(Worker):
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
 
+def _let_children_end_with_us() -> None:
+    """Let the processes that this one forks, RQ's scheduler and work horses, not outlive it.
+
+    They hold its connections. While one of them lives, Redis takes a worker that was killed for one that waits, and
+    hands it a job that nobody will do.
+    """
+    worker, end_with_worker = os.getpid(), die_with_launcher(signal.SIGTERM)
+
+    def prepare() -> None:
+        if end_with_worker is not None and os.getppid() == worker:
+            end_with_worker()
+
+    os.register_at_fork(after_in_child=prepare)
+
+
 def run_worker() -> None:
     """Work on ingestion jobs until SIGTERM or SIGINT; the current job is finished first. Needs the app's context.
 
     Also runs RQ's scheduler, which brings back jobs that asked for time. A Redis that goes away is waited for.
     """
+    _let_children_end_with_us()
     worker: _Worker | None = None
     while worker is None or not worker.asked_to_stop:
         try:

@@ -2,14 +2,14 @@
 
 `flaky_pipelines` leaves out what changed between success and failure only once: that is a breakdown, or the end of one.
 
-Revision: 0005
-Revises: 0004
+Revision: 0006
+Revises: 0005
 """
 
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 
 # Without a failure nothing changes, so only the pipelines that have one are read, each from one range of its index.
 FLAKY = """
