@@ -23,7 +23,15 @@ from chm_web.extensions import db
 from chm_web.ingestion.account import ingest_account
 from chm_web.ingestion.feeds import open_feed
 from chm_web.ingestion.job import Position, open_client
-from chm_web.ingestion.progress import Counts, IngestionJob, JobState, RejectedRun, SyncScope, UnmappedReport, UnreadPipeline
+from chm_web.ingestion.progress import (
+    Counts,
+    IngestionJob,
+    JobState,
+    RejectedRun,
+    SyncScope,
+    UnmappedReport,
+    UnreadPipeline,
+)
 from chm_web.ingestion.sources_config import sources_of
 from chm_web.ingestion.targets import targets_of
 from chm_web.models import Pipeline, PipelineType, Platform
