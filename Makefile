@@ -1,7 +1,7 @@
 # The commands of this project. `make demo` and `make test` need Python 3.11 or later and nothing else.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-platforms check format lock bench dashboards audit sbom clean
+.PHONY: help setup demo test test-platforms check format lock bench dashboards pictures audit sbom clean
 
 # The newest Python that is there; override with: make PYTHON=python3.12 setup
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -10,7 +10,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 LOCKS := requirements.txt requirements-dev.txt
 PLATFORMS := .chm-platforms/airflow-venv/.installed .chm-platforms/dbt-venv/.installed
-SOURCES := chm_web tests benchmarks dashboards wsgi.py worker.py migrations/env.py migrations/lint.py
+SOURCES := chm_web tests benchmarks dashboards pictures wsgi.py worker.py migrations/env.py migrations/lint.py
 
 help:
 	@echo "make demo        the whole of CHM on this machine: databases, a partner, a worker, the web app"
@@ -19,6 +19,7 @@ help:
 	@echo "make check       formatting, lint, types, architecture, the API's contract, locks of migrations"
 	@echo "make bench       benchmarks, written to benchmarks/RESULTS.md"
 	@echo "make dashboards  Grafana's dashboards, written to docker/grafana"
+	@echo "make pictures    every page as a picture, in build/pictures"
 	@echo "make audit       known weaknesses in what CHM is made of, where the registries can be asked"
 	@echo "make sbom        what CHM is made of (CycloneDX), written to build/"
 	@echo "make setup       .venv with everything (the others do it when needed)"
@@ -76,6 +77,10 @@ bench: $(STAMP)
 # What Grafana reads, from dashboards/grafana and the contract's queries.
 dashboards: $(STAMP)
 	$(BIN)/python -W ignore::DeprecationWarning -m dashboards $(ARGS)
+
+# Every page of the demo at two sizes in both themes; ARGS=--docs renews those of docs/. Needs Chromium.
+pictures: $(STAMP)
+	$(BIN)/python -m pictures $(ARGS)
 
 audit: $(STAMP)
 	@.ci/audit

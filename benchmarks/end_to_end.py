@@ -21,7 +21,7 @@ from chm_web import create_app
 from chm_web.config import Config
 from chm_web.extensions import db
 from chm_web.ingestion.job import ingest_pipelines, open_client
-from chm_web.ingestion.progress import Counts, IngestionJob, JobState, RejectedRun, SyncScope
+from chm_web.ingestion.progress import Counts, IngestionJob, JobState, RejectedRun, SyncScope, UnreadPipeline
 from chm_web.ingestion.sources_config import sources_of
 from chm_web.models import Client, Pipeline, PipelineType, Platform
 from chm_web.services.clients import create_client
@@ -164,6 +164,10 @@ class _Nowhere:
 
     def pipeline_done(self, pipeline_id: UUID) -> None:
         """Nothing to do."""
+
+    def unread(self, pipeline: UnreadPipeline) -> None:
+        """Give up: figures without a pipeline would flatter."""
+        raise RuntimeError(f"{pipeline.external_id} could not be read: {pipeline.reason}")
 
     def is_done(self, pipeline_id: UUID) -> bool:
         """Nothing is."""

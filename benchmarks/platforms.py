@@ -23,7 +23,15 @@ from chm_web.extensions import db
 from chm_web.ingestion.account import ingest_account
 from chm_web.ingestion.feeds import open_feed
 from chm_web.ingestion.job import Position, open_client
-from chm_web.ingestion.progress import Counts, IngestionJob, JobState, RejectedRun, SyncScope, UnmappedReport
+from chm_web.ingestion.progress import (
+    Counts,
+    IngestionJob,
+    JobState,
+    RejectedRun,
+    SyncScope,
+    UnmappedReport,
+    UnreadPipeline,
+)
 from chm_web.ingestion.sources_config import sources_of
 from chm_web.ingestion.targets import targets_of
 from chm_web.models import Pipeline, PipelineType, Platform
@@ -191,6 +199,10 @@ class _Memory:
 
     def pipeline_done(self, pipeline_id: UUID) -> None:
         """Nothing to do."""
+
+    def unread(self, pipeline: UnreadPipeline) -> None:
+        """Give up: figures without a pipeline would flatter."""
+        raise RuntimeError(f"{pipeline.external_id} could not be read: {pipeline.reason}")
 
     def is_done(self, pipeline_id: UUID) -> bool:
         """Nothing is."""

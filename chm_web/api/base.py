@@ -19,7 +19,7 @@ from chm_web.api.document.responses import EXAMPLE_ETAG, header
 from chm_web.errors import CODES
 from chm_web.json_answers import Schema
 from chm_web.models import EXTERNAL_ID_MAX_LENGTH
-from chm_web.schemas.base import Text, told
+from chm_web.schemas.base import Bounds, Text, told
 from chm_web.services.versions import Versioned, version_of
 
 MAX_LIMIT = 1000
@@ -210,7 +210,7 @@ class PageQuery(Schema):
 
     limit = fields.Integer(
         load_default=DEFAULT_LIMIT,
-        validate=validate.Range(1, MAX_LIMIT),
+        validate=Bounds(1, MAX_LIMIT),
         metadata=told(f"Items a page, 1 to {MAX_LIMIT:,}.", example=50),
     )
     cursor = Text(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import flask
-from marshmallow import fields, validate
+from marshmallow import fields
 
 from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
@@ -16,7 +16,7 @@ from chm_web.ingestion import queue
 from chm_web.ingestion.progress import IngestionJob, RejectedRun, SyncScope
 from chm_web.json_answers import Schema
 from chm_web.models import RunStatus
-from chm_web.schemas.base import UtcTime, told
+from chm_web.schemas.base import Bounds, UtcTime, told
 
 blueprint = ApiBlueprint("api_ingestion", __name__, description="Asking for an ingestion and watching it.")
 
@@ -25,7 +25,7 @@ class JobsQuery(Schema):
     """The parameters of the list of jobs."""
 
     limit = fields.Integer(
-        load_default=20, validate=validate.Range(1, 100), metadata=told("Jobs to list, 1 to 100.", example=20)
+        load_default=20, validate=Bounds(1, 100), metadata=told("Jobs to list, 1 to 100.", example=20)
     )
 
 

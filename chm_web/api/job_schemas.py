@@ -41,7 +41,14 @@ class _Progress(Schema):
     counts = fields.Nested(CountsSchema, metadata=told("The runs read so far."))
     pipelines_done = fields.Integer(metadata=told("Pipelines read to their end."))
     pipelines_total = fields.Integer(metadata=told("Pipelines to read; 0 until it is known."))
+    pipelines_unread = fields.Integer(
+        metadata=told("Pipelines of those done that could not be read while others were: unknown to the source, say.")
+    )
     error = fields.String(allow_none=True, metadata=told("What went wrong, in words; null: nothing."))
+    warning = fields.String(
+        allow_none=True,
+        metadata=told("What is missing although it has not failed, in words, with an example; null: nothing."),
+    )
     waiting_for = fields.String(
         allow_none=True, metadata=told("What it waits for other than a worker, in words; null: nothing.")
     )

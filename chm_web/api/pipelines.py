@@ -90,7 +90,9 @@ def list_client_pipelines(query: dict[str, Any], client_id: UUID) -> Page[Listed
 def create_pipeline(body: dict[str, Any], query: dict[str, Any], client_id: UUID) -> tuple[Pipeline, dict[str, str]]:
     """Create a pipeline of a client.
 
-    Its name must be free within the client, and its external id within the client and the platform.
+    Its name must be free within the client, and its external id within the client and the platform. Pipelines of other
+    clients may have the same external id: a source that is read for several of them brings the same runs to each, and
+    events that name it find none. The pipeline's page warns of it.
     """
     pipeline = pipelines.create_pipeline(client_id=client_id, **body, updated_by=actor().name)
     return created(pipeline, "api_pipelines.get_pipeline", pipeline_id=pipeline.id)

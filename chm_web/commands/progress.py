@@ -62,6 +62,8 @@ def print_outcome(job: IngestionJob, console: Console) -> None:
         console.print(f"  rejected {rejected.external_run_id or 'a run'}: {rejected.reason}", markup=False)
     if job.state is not JobState.FINISHED and job.error:
         console.print(job.error, style="red", markup=False)
+    if job.warning:
+        console.print(job.warning, style="yellow", markup=False)
 
 
 def print_health(console: Console) -> None:

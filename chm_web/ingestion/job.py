@@ -12,11 +12,11 @@ from uuid import UUID
 
 from chm_web.config import Config
 from chm_web.ingestion.ahead import read_ahead
-from chm_web.ingestion.client import HttpClient, ItemNotFound, SourceBusy, SourceError, SourceUnreachable, TokenAuth
+from chm_web.ingestion.client import HttpClient, ItemNotFound, SourceBusy, SourceUnreachable, TokenAuth
 from chm_web.ingestion.mapper import Unmappable
 from chm_web.ingestion.platforms import partner
 from chm_web.ingestion.platforms.pages import RunsPage
-from chm_web.ingestion.progress import Counts, RejectedRun
+from chm_web.ingestion.progress import Counts, RejectedRun, UnreadPipeline
 from chm_web.ingestion.sources import KINDS, Source
 from chm_web.services.pipelines import IngestTarget
 from chm_web.services.redaction import redact_text
@@ -40,6 +40,9 @@ class Reporter(Protocol):
 
     def pipeline_done(self, pipeline_id: UUID) -> None:
         """One pipeline is read to its end, or given up."""
+
+    def unread(self, pipeline: UnreadPipeline) -> None:
+        """One pipeline could not be read, which is no reason to stop."""
 
     def is_done(self, pipeline_id: UUID) -> bool:
         """Whether an earlier visit of this same part has done a pipeline already."""
@@ -90,10 +93,6 @@ class _Reading:
     watermarks: Watermarks
 
 
-class SourceIncomplete(SourceError):
-    """Some pipelines of the source could not be read; the others were."""
-
-
 def open_client(source: Source, config: Config) -> HttpClient:
     """Make the HTTP client for a source, with the deployment's time-outs and retries."""
     return HttpClient(
@@ -118,14 +117,14 @@ def ingest_pipelines(
 ) -> None:
     """Read the runs of ``targets`` that changed since their watermarks and record them, a page a transaction.
 
+    A pipeline that cannot be read is told to the ``reporter``, and the others are read.
+
     Raises:
         SourceBusy: the platform asks for a longer pause; what was read is kept.
         SourceRefused, SourceUnreachable: the platform cannot be read; what was read is kept.
-        SourceIncomplete: some pipelines could not be read.
         Unavailable: the database does not answer.
     """
     reading = _Reading(source, client, reporter, watermarks)
-    problems: list[str] = []
     unreachable_in_row = 0
     # A platform that asks for pauses is visited several times: each visit goes on where the last one ended.
     left = [target for target in targets if not reporter.is_done(target.pipeline_id)]
@@ -137,19 +136,28 @@ def ingest_pipelines(
                 _ingest_pipeline(reading, replace(feed, pages=pages))
                 unreachable_in_row = 0
             except ItemNotFound as err:
-                problems.append(f"{target.external_id}: {err}")
+                _tell_unread(reading, target, err)
             except SourceBusy:
                 # A busy platform may count as an unreachable one too, but it has said when to come back.
                 raise
             except SourceUnreachable as err:
                 unreachable_in_row += 1
-                problems.append(f"{target.external_id}: {err}")
                 if unreachable_in_row == GIVE_UP_AFTER or len(targets) == 1:
                     raise
+                _tell_unread(reading, target, err)
             reporter.pipeline_done(target.pipeline_id)
-    if problems:
-        log.warning("source %s: %s pipelines could not be read", source.name, len(problems))
-        raise SourceIncomplete(f"{len(problems)} of {len(targets)} pipelines could not be read. {problems[0]}")
+
+
+def _tell_unread(reading: _Reading, target: IngestTarget, err: ItemNotFound | SourceUnreachable) -> None:
+    log.warning("source %s: %s could not be read: %s", reading.source.name, target.external_id, err)
+    reading.reporter.unread(
+        UnreadPipeline(
+            source=reading.source.name,
+            pipeline_id=target.pipeline_id,
+            external_id=target.external_id,
+            reason=str(err),
+        )
+    )
 
 
 @dataclass(frozen=True)

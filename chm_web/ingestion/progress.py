@@ -81,18 +81,32 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceProgress:
-    """How far one source of a job has come. ``pipelines_total`` is 0 until the source's pipelines are known."""
+    """How far one source of a job has come. ``pipelines_total`` is 0 until the source's pipelines are known.
+
+    ``pipelines_unread``: how many of those done could not be read, while the others were; ``unread_example``: the first
+    of them and why, in words.
+    """
 
     name: str
     state: JobState = JobState.QUEUED
     counts: Counts = field(default_factory=Counts)
     pipelines_done: int = 0
     pipelines_total: int = 0
+    pipelines_unread: int = 0
+    unread_example: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
     error: str | None = None
     waiting_for: str | None = None
     waiting_until: datetime | None = None
+
+    @property
+    def warning(self) -> str | None:
+        """What is missing from a reading that went on all the same, in words; None: nothing."""
+        if not self.pipelines_unread:
+            return None
+        noun = "pipeline" if self.pipelines_total == 1 else "pipelines"
+        return f"{self.pipelines_unread:,} of {self.pipelines_total:,} {noun} could not be read. {self.unread_example}"
 
 
 def sum_up(name: str, parts: Sequence[SourceProgress]) -> SourceProgress:
@@ -106,6 +120,8 @@ def sum_up(name: str, parts: Sequence[SourceProgress]) -> SourceProgress:
         counts=sum((part.counts for part in parts), Counts()),
         pipelines_done=sum(part.pipelines_done for part in parts),
         pipelines_total=sum(part.pipelines_total for part in parts),
+        pipelines_unread=sum(part.pipelines_unread for part in parts),
+        unread_example=next((part.unread_example for part in parts if part.unread_example), None),
         started_at=min((part.started_at for part in parts if part.started_at), default=None),
         ended_at=None if state.is_live else max(ended, default=None),
         error="\n".join(dict.fromkeys(part.error for part in parts if part.error)) or None,
@@ -162,6 +178,11 @@ class IngestionJob:
         return self.total.pipelines_total
 
     @property
+    def pipelines_unread(self) -> int:
+        """Pipelines that could not be read while others were, over all sources."""
+        return self.total.pipelines_unread
+
+    @property
     def started_at(self) -> datetime | None:
         """When the first source began."""
         return self.total.started_at
@@ -186,6 +207,11 @@ class IngestionJob:
         """The sources' errors in words, one a line."""
         return "\n".join(f"{source.name}: {source.error}" for source in self.sources if source.error) or None
 
+    @property
+    def warning(self) -> str | None:
+        """What is missing from the sources' readings in words, one a line; None: nothing."""
+        return "\n".join(f"{source.name}: {source.warning}" for source in self.sources if source.warning) or None
+
 
 @dataclass(frozen=True, kw_only=True)
 class RejectedRun:
@@ -194,6 +220,16 @@ class RejectedRun:
     source: str
     pipeline_id: UUID | None
     external_run_id: str | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnreadPipeline:
+    """A pipeline that could not be read while others of its source were, and why."""
+
+    source: str
+    pipeline_id: UUID
+    external_id: str
     reason: str
 
 

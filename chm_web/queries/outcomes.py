@@ -48,7 +48,8 @@ CLIENT_RUNS = text("""
 
 # A pipeline has few runs to a slot, and a slot is narrower than a mark: what is drawn stays the same however many ran.
 TIMELINES = text("""
-    SELECT s.pipeline_id, r.status, count(*) AS runs, min(r.started_at) AS started_at, max(r.ended_at) AS ended_at
+    SELECT s.pipeline_id, r.status, count(*) AS runs, count(*) FILTER (WHERE r.event_at < :until) AS runs_within,
+        min(r.started_at) AS started_at, max(r.ended_at) AS ended_at
     FROM unnest(CAST(:pipeline_ids AS uuid[])) AS s(pipeline_id)
     CROSS JOIN LATERAL (
         SELECT status, event_at, coalesce(started_at, event_at) AS started_at,
@@ -64,4 +65,7 @@ TIMELINES = text("""
     GROUP BY s.pipeline_id, r.status, date_bin(:slot, r.event_at, :since)
     ORDER BY s.pipeline_id, r.status, started_at
 """)
-"""When each pipeline ran, in slots of time. In the order in which it is drawn: failures lie on top."""
+"""When each pipeline ran, in slots of time. In the order in which it is drawn: failures lie on top.
+
+What was under way at the end of the window and ended within a day of it is drawn, too: ``runs_within`` leaves it out.
+"""

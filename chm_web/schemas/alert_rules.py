@@ -12,7 +12,7 @@ from chm_web.access.guard import may
 from chm_web.access.permissions import Permission
 from chm_web.config import Config
 from chm_web.models import Channel, RuleType
-from chm_web.schemas.base import MAX_INTEGER, Flag, Text, Timestamps, told
+from chm_web.schemas.base import MAX_INTEGER, Bounds, Flag, Text, Timestamps, told
 from chm_web.services.destinations import address_issue
 from chm_web.services.redaction import redact_address
 
@@ -26,7 +26,7 @@ def _window_number(description: str) -> fields.Integer:
         strict=True,
         load_default=None,
         allow_none=True,
-        validate=validate.Range(1, MAX_INTEGER),
+        validate=Bounds(1, MAX_INTEGER),
         metadata=told(f"{description} Required for failures_in_window.", format="int32"),
     )
 

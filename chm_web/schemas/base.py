@@ -16,6 +16,18 @@ TEXT_MAX_LENGTH = 10_000
 MAX_INTEGER = 2**31 - 1
 
 
+class Bounds(validate.Range):
+    """Says which of its bounds a number is beyond, and no other: whoever typed -5 need not read the largest integer."""
+
+    def __call__(self, value: Any) -> Any:
+        """Give the value, if it lies within the bounds."""
+        if self.min is not None and value < self.min:
+            raise ValidationError(f"Must be {self.min:,} or more.")
+        if self.max is not None and value > self.max:
+            raise ValidationError(f"Must be {self.max:,} or less.")
+        return value
+
+
 class Text(fields.String):
     """Text that PostgreSQL can store; with ``strip``, without the space around it."""
 

@@ -11,6 +11,7 @@ from chm_web.models import Environment, PipelineType, Platform, RunStatus
 from chm_web.schemas.base import (
     MAX_INTEGER,
     TEXT_MAX_LENGTH,
+    Bounds,
     Flag,
     Text,
     Timestamps,
@@ -64,7 +65,7 @@ class PipelineSchema(Timestamps):
         strict=True,
         load_default=None,
         allow_none=True,
-        validate=validate.Range(1, MAX_INTEGER),
+        validate=Bounds(1, MAX_INTEGER),
         metadata=told(
             "How often a success is expected. After 1.25 times as long without one the pipeline is late.",
             format="int32",

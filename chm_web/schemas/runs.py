@@ -8,7 +8,7 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 
 from chm_web.json_answers import Schema
 from chm_web.models import Platform, RunStatus
-from chm_web.schemas.base import Number, Text, Timestamps, UtcTime, external_id_field, told
+from chm_web.schemas.base import Bounds, Number, Text, Timestamps, UtcTime, external_id_field, told
 from chm_web.services.run_values import MAX_BIGINT
 
 MAX_BATCH = 1000
@@ -37,14 +37,14 @@ class RunSchema(Timestamps):
     duration_seconds = Number(
         load_default=None,
         allow_none=True,
-        validate=validate.Range(min=0),
+        validate=Bounds(min=0),
         metadata=told("How long it took. Derived from the two times where both are known.", format="double"),
     )
     rows_processed = fields.Integer(
         strict=True,
         load_default=None,
         allow_none=True,
-        validate=validate.Range(0, MAX_BIGINT),
+        validate=Bounds(0, MAX_BIGINT),
         metadata=told("How many rows it handled; null: not known.", format="int64"),
     )
     error_message = Text(load_default=None, allow_none=True, metadata=told("What went wrong, in the source's words."))

@@ -61,12 +61,17 @@ class ComparedRuns:
 
 @dataclass(frozen=True)
 class Mark:
-    """Runs of one status close together in time: most often a single one."""
+    """Runs of one status close together in time: most often a single one.
+
+    ``runs_within``: those of its ``runs`` that count in the window. One that was under way at its end is drawn there,
+    and counts in the window that it ended in.
+    """
 
     status: RunStatus
     started_at: datetime
     ended_at: datetime
     runs: int
+    runs_within: int
 
 
 SLOTS = 240
@@ -133,7 +138,7 @@ def run_timelines(*, pipeline_ids: Collection[UUID], since: datetime, until: dat
     parameters = {"pipeline_ids": list(marks), "since": since, "until": until, "slot": (until - since) / SLOTS}
     for row in db.session.execute(queries.TIMELINES, parameters).mappings():
         marks[row["pipeline_id"]].append(
-            Mark(RunStatus(row["status"]), row["started_at"], row["ended_at"], row["runs"])
+            Mark(RunStatus(row["status"]), row["started_at"], row["ended_at"], row["runs"], row["runs_within"])
         )
     return marks
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, any_, literal, select
+from sqlalchemy import Text, any_, func, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from chm_web.extensions import db
@@ -129,6 +129,38 @@ def set_pipelines_active(*, pipeline_ids: Collection[UUID], is_active: bool, upd
     for pipeline in changed:
         log_change("update", pipeline, {"is_active": (not is_active, is_active)}, updated_by)
     return len(changed)
+
+
+@dataclass(frozen=True, slots=True)
+class SameId:
+    """Another client's pipeline with the same external id on the same platform."""
+
+    pipeline_id: UUID
+    pipeline_name: str
+    client_id: UUID
+    client_name: str
+
+
+def list_same_external_id(*, external_id: str, platform: Platform, client_id: UUID, limit: int = 5) -> list[SameId]:
+    """List pipelines in service of clients other than ``client_id`` that have this external id on this platform.
+
+    That is allowed: two clients may each have a platform of their own where the same name is in use. Where they share
+    one, a source that is read for both brings the same runs to both.
+    """
+    query = (
+        select(Pipeline.id, Pipeline.name, Client.id, Client.name)
+        .join(Client, Client.id == Pipeline.client_id)
+        .where(
+            Pipeline.external_id == external_id,
+            Pipeline.platform == platform,
+            Pipeline.client_id != client_id,
+            Pipeline.is_active,
+            Client.is_active,
+        )
+        .order_by(func.lower(Client.name), Pipeline.id)
+        .limit(limit)
+    )
+    return [SameId(*row) for row in db.session.execute(query)]
 
 
 @dataclass(frozen=True, slots=True)

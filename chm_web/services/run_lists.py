@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Uuid, any_, literal, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, Uuid, any_, func, literal, select, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import defer, joinedload
 from sqlalchemy.sql.base import ExecutableOption
@@ -20,15 +20,20 @@ from chm_web.services.exceptions import FieldIssue, Invalid
 from chm_web.services.paging import Page, cursor_after, decode_cursor, search_pattern
 from chm_web.services.pipelines import get_pipeline
 
+ERROR_SEARCH = timedelta(days=31)
+"""Error texts are looked through in windows of this length at most: one by one, since no index knows their words."""
+
 _FLEET = "runs.fleet"
 _RUNS_AT_ONCE = 500
+_KEYS_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFilter:
     """Which runs of all pipelines are meant; None: any.
 
-    ``since`` (inclusive) and ``until`` (exclusive) are on event time; ``q`` is part of the pipeline's name.
+    ``since`` (inclusive) and ``until`` (exclusive) are on event time; ``q`` is part of the pipeline's name. ``error``
+    is part of what went wrong, of failed runs alone; it takes a window of ``ERROR_SEARCH`` at most.
     """
 
     client_id: UUID | None = None
@@ -38,6 +43,7 @@ class RunFilter:
     status: RunStatus | None = None
     since: datetime | None = None
     until: datetime | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,7 +108,8 @@ def list_runs(*, wanted: RunFilter, limit: int = 100, cursor: str | None = None)
         cursor: the ``next_cursor`` of the page before.
 
     Raises:
-        Invalid: the cursor is not one of this list's, or since is not before until.
+        Invalid: the cursor is not one of this list's, since is not before until, or the window is too long for a search
+            in error texts.
     """
     items = list(db.session.scalars(_fleet_page(select(Run), wanted, limit, cursor)))
     return Page(items[:limit], cursor_after(items, limit, _place, kind=_FLEET))
@@ -131,12 +138,25 @@ def read_runs(*, wanted: RunFilter, limit: int) -> Iterator[Run]:
     Each has its pipeline and client at hand, and no payload. No more than a few hundred are in memory at once.
 
     Raises:
-        Invalid: since is not before until.
+        Invalid: since is not before until, or the window is too long for a search in error texts.
     """
-    keys = _keys(wanted, limit=limit, after=None)
-    return _read_by_ids(
-        [row.id for row in db.session.execute(keys)], joinedload(Run.pipeline).joinedload(Pipeline.client)
-    )
+    # Of a few pipelines the keys are had at once; of many, one range of the event order after the other, so that no
+    # statement is long and all of them together go through the window once.
+    few = wanted.client_id is not None or wanted.pipeline_id is not None
+    at_once = limit if few else min(limit, _KEYS_AT_ONCE)
+    first = db.session.execute(_keys(wanted, limit=at_once, after=None, in_order=not few)).all()
+    return _read_on(wanted, first, limit=limit, at_once=at_once)
+
+
+def _read_on(wanted: RunFilter, keys: Sequence[Row[UUID, datetime]], *, limit: int, at_once: int) -> Iterator[Run]:
+    left = limit
+    while keys:
+        yield from _read_by_ids([key.id for key in keys], joinedload(Run.pipeline).joinedload(Pipeline.client))
+        left -= len(keys)
+        if len(keys) < at_once or left <= 0:
+            return
+        after = (keys[-1].event_at, keys[-1].id)
+        keys = db.session.execute(_keys(wanted, limit=min(at_once, left), after=after, in_order=True)).all()
 
 
 def read_pipeline_runs(
@@ -230,20 +250,40 @@ def _place(run: Run | NamedRun) -> tuple[datetime, UUID]:
     return run.event_at, run.id
 
 
-def _keys(wanted: RunFilter, *, limit: int, after: Sequence[Any] | None) -> Select[UUID, datetime]:
-    conditions = _conditions(wanted.status, wanted.since, wanted.until)
+def _error_conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
+    """What is wanted of the error text, as pages show it. Failures have an index of their own, by event time.
+
+    Raises:
+        Invalid: the window is too long.
+    """
+    if wanted.error is None:
+        return []
+    if wanted.since is None or (wanted.until or datetime.now(UTC)) - wanted.since > ERROR_SEARCH:
+        issue = f"Error texts are searched in a window of {ERROR_SEARCH.days} days at most."
+        raise Invalid("The window is too long.", (FieldIssue("since", issue),))
+    text = func.coalesce(Run.error_message, Run.status_reason)
+    return [Run.status == RunStatus.FAILED, text.ilike(search_pattern(wanted.error), escape="\\")]
+
+
+def _keys(
+    wanted: RunFilter, *, limit: int, after: Sequence[Any] | None, in_order: bool = False
+) -> Select[UUID, datetime]:
+    """Select the keys of a page; ``in_order``: by going through the event order, however many pipelines are asked."""
+    conditions = [*_conditions(wanted.status, wanted.since, wanted.until), *_error_conditions(wanted)]
     if after is not None:
         conditions.append(tuple_(Run.event_at, Run.id) < tuple_(*after))
     of_pipelines = _pipeline_conditions(wanted)
     if not of_pipelines:
         return queries.newest(where=conditions, limit=limit)
     pipelines = select(Pipeline.id).where(*of_pipelines)
-    if (
+    # Failed and running ones have indexes of their own, which are short: quicker than to ask thousands of pipelines one
+    # by one.
+    is_short = (
         wanted.client_id is None
         and wanted.pipeline_id is None
         and wanted.status in (RunStatus.FAILED, RunStatus.RUNNING)
-    ):
-        # These have indexes of their own, which are short: quicker than to ask thousands of pipelines one by one.
+    )
+    if in_order or is_short or wanted.error is not None:
         return queries.newest(where=[*conditions, Run.pipeline_id.in_(pipelines)], limit=limit)
     return queries.newest_of_each(pipelines=pipelines, where=conditions, limit=limit)
 

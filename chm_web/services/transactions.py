@@ -32,6 +32,11 @@ def one_transaction(*, keep: bool = True) -> Iterator[None]:
         tell()
 
 
+def end_reading() -> None:
+    """End the transaction of what has been read so far: whoever is to be waited for must not keep it open."""
+    db.session.commit()
+
+
 def is_joined() -> bool:
     """Tell whether a block of ``one_transaction`` is to commit what is done now."""
     return _told_later.get() is not None

@@ -115,7 +115,8 @@ def update(rule_id: UUID) -> ResponseReturnValue:
             lambda: alert_rules.update_alert_rule(rule_id=rule_id, changes=values, if_version=version, updated_by=by)
         )
     if issues:
-        return _form(forms.shown(request.form), issues, alert_rules.get_alert_rule(rule_id=rule_id)), 422
+        rule = alert_rules.get_alert_rule(rule_id=rule_id)
+        return _form(forms.shown(request.form), issues, rule, _theirs(issues, values, rule)), 422
     return _done("The alert rule is saved.", values["client_id"])
 
 
@@ -132,9 +133,13 @@ def disable(rule_id: UUID) -> ResponseReturnValue:
 
 
 @blueprint.post("/<uuid:rule_id>/delete", allow=Permission.OPERATE)
-def delete(rule_id: UUID) -> BaseResponse:
-    """Delete a rule for good. For operators and admins."""
+def delete(rule_id: UUID) -> BaseResponse | str:
+    """Delete a rule for good, once it is confirmed. For operators and admins."""
     client_id = asked.uuid("client_id")
+    if request.form.get("confirmed") != "yes":
+        return render_template(
+            "alert_rules/delete.html", rule=alert_rules.get_alert_rule(rule_id=rule_id), client_id=client_id
+        )
     alert_rules.delete_alert_rule(rule_id=rule_id, updated_by=actor().name)
     return _done("The alert rule is deleted.", client_id)
 
@@ -202,13 +207,29 @@ def _values_of(rule: AlertRule) -> dict[str, Any]:
     return {"client_id": client_id, **{name: getattr(rule, name) for name in names}}
 
 
-def _form(values: dict[str, Any], issues: forms.Issues | None = None, rule: AlertRule | None = None) -> str:
+def _theirs(issues: forms.Issues, values: dict[str, Any], rule: AlertRule) -> dict[str, forms.Theirs]:
+    """Give what somebody else has made of a rule meanwhile, its client and pipeline by name."""
+    now = _values_of(rule)
+    names = {
+        **naming.name_clients(client_ids={now["client_id"]} - {None}),
+        **naming.name_pipelines(pipeline_ids={now["pipeline_id"]} - {None}),
+    }
+    return forms.differences(issues, values, now, names)
+
+
+def _form(
+    values: dict[str, Any],
+    issues: forms.Issues | None = None,
+    rule: AlertRule | None = None,
+    theirs: dict[str, forms.Theirs] | None = None,
+) -> str:
     """Show the form with ``values``, of a rule that is there or of a new one."""
     issues = issues or {}
     return render_template(
         "alert_rules/form.html",
         values=values,
         issues=issues,
+        theirs=theirs or {},
         rule=rule,
         version=forms.version_to_show(request.form.get("version"), version_of(rule), issues) if rule else None,
         clients=client_options(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -18,24 +18,33 @@ from chm_web.web import forms
 
 T = TypeVar("T", Client, Pipeline)
 
+NAMED = 5
+"""Of several that are to be disabled, so many are named, and the rest counted."""
+
 
 @dataclass(frozen=True)
 class Changeable(Generic[T]):
     """A kind of thing that is changed by a form. ``what`` is its word, and the stem of its endpoints' names.
 
     ``get`` and ``update`` are its services, called with its id by the name ``what`` and ``_id``. ``show`` makes the
-    page with its form: of the thing, the version that the form carries, the values and what is wrong with them.
+    page with its form: of the thing, the version that the form carries, the values, what is wrong with them, and what
+    somebody else has made of them meanwhile. ``question``: what is to be asked of values before they are saved.
     """
 
     what: str
     schema: Schema
     get: Callable[..., T]
     update: Callable[..., T]
-    show: Callable[[T, str, dict[str, Any], forms.Issues], str]
+    show: Callable[[T, str, dict[str, Any], forms.Issues, Mapping[str, forms.Theirs]], str]
+    question: Callable[[dict[str, Any], T], forms.Issues] = lambda values, thing: {}
 
     def key(self, thing_id: UUID) -> dict[str, Any]:
         """Give the id as services and routes call it."""
         return {f"{self.what}_id": thing_id}
+
+    def values_of(self, thing: T) -> dict[str, Any]:
+        """Give what its form shows of a thing."""
+        return {name: getattr(thing, name) for name in self.schema.load_fields}
 
     def url(self, action: str, thing_id: UUID) -> str:
         """Give the address of one of the thing's pages or actions."""
@@ -45,7 +54,7 @@ class Changeable(Generic[T]):
 def edit(kind: Changeable[T], thing_id: UUID) -> str:
     """Show the form of a thing as it is."""
     thing = kind.get(**kind.key(thing_id))
-    return kind.show(thing, version_of(thing), {name: getattr(thing, name) for name in kind.schema.load_fields}, {})
+    return kind.show(thing, version_of(thing), kind.values_of(thing), {}, {})
 
 
 def save(kind: Changeable[T], thing_id: UUID) -> Response | tuple[str, int]:
@@ -53,13 +62,16 @@ def save(kind: Changeable[T], thing_id: UUID) -> Response | tuple[str, int]:
     values, issues = forms.read(kind.schema, request.form)
     sent = request.form.get("version")
     if not issues:
+        issues = kind.question(values, kind.get(**kind.key(thing_id)))
+    if not issues:
         issues = forms.attempt(
             lambda: kind.update(**kind.key(thing_id), changes=values, if_version=sent, updated_by=actor().name)
         )
     if issues:
         thing = kind.get(**kind.key(thing_id))
         version = forms.version_to_show(sent, version_of(thing), issues)
-        return kind.show(thing, version, forms.shown(request.form), issues), 422
+        theirs = forms.differences(issues, values, kind.values_of(thing))
+        return kind.show(thing, version, forms.shown(request.form), issues, theirs), 422
     flash("Saved.")
     return redirect(kind.url("show", thing_id), code=303)
 
@@ -84,7 +96,15 @@ def is_confirmed() -> bool:
     return request.form.get("confirmed") == "yes"
 
 
-def ask_to_disable(title: str, what: str, *, action: str, back: str, kept: tuple[tuple[str, object], ...] = ()) -> str:
+def ask_to_disable(
+    title: str,
+    what: str,
+    *,
+    action: str,
+    back: str,
+    kept: tuple[tuple[str, object], ...] = (),
+    names: Sequence[str] = (),
+) -> str:
     """Show a page that says what disabling means and asks whether it is meant.
 
     Args:
@@ -93,8 +113,12 @@ def ask_to_disable(title: str, what: str, *, action: str, back: str, kept: tuple
         action: where the answer is sent.
         back: where to go when it is not meant.
         kept: what else the answer sends.
+        names: of what is disabled, where the question does not say; the first few are shown.
     """
-    return render_template("forms/disable.html", title=title, what=what, action=action, back=back, kept=kept)
+    shown = [*names[:NAMED], *([f"and {len(names) - NAMED} more"] if len(names) > NAMED else [])]
+    return render_template(
+        "forms/disable.html", title=title, what=what, action=action, back=back, kept=kept, names=shown
+    )
 
 
 def _set_active(kind: Changeable[T], thing_id: UUID, *, is_active: bool) -> Response:

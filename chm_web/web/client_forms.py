@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -66,8 +68,22 @@ def disable(client_id: UUID) -> Response | str:
     return changing.disable(_CLIENT, client_id)
 
 
-def _edit_form(client: Client, version: str, values: dict[str, Any], issues: forms.Issues) -> str:
-    return render_template("clients/edit.html", client=client, version=version, values=values, issues=issues)
+def _edit_form(
+    client: Client,
+    version: str,
+    values: dict[str, Any],
+    issues: forms.Issues,
+    theirs: Mapping[str, forms.Theirs],
+) -> str:
+    return render_template(
+        "clients/edit.html",
+        now=datetime.now(UTC),
+        client=client,
+        version=version,
+        values=values,
+        issues=issues,
+        theirs=theirs,
+    )
 
 
 _CLIENT = changing.Changeable("client", _SCHEMA, clients.get_client, clients.update_client, _edit_form)

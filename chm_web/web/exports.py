@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import Response, stream_with_context
 
+from chm_web.services.transactions import end_reading
 from chm_web.web.formats import iso
 
 # A spreadsheet takes a cell that begins with one of these for a formula, and would run what a partner has sent us.
@@ -22,7 +23,7 @@ def csv_response(name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]
     """Stream ``rows`` as a file to download, ``name`` without its ending; times are RFC 3339 in UTC.
 
     The first row is read before the answer begins, so that what cannot be read is told as an error and not as a file
-    that ends early.
+    that ends early. No transaction stays open while the other side takes its time.
     """
     chunks = _chunks(header, rows)
     first = next(chunks)
@@ -61,7 +62,9 @@ def _chunks(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[st
     for number, row in enumerate(rows, start=1):
         writer.writerow([cell(value) for value in row])
         if number % _ROWS_A_CHUNK == 0:
+            end_reading()
             yield buffer.getvalue()
             buffer.seek(0)
             buffer.truncate()
+    end_reading()
     yield buffer.getvalue()

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 from werkzeug.datastructures import MultiDict
 
 from chm_web.services.exceptions import Conflict, Invalid, ServiceError, Stale
+from chm_web.web.formats import number, words
 
 # Commas between groups of three alone: elsewhere they are decimal ones, and 1,5 is not 15.
 _WHOLE = re.compile(r"-?(?:[0-9]{1,25}|[0-9]{1,3}(?:,[0-9]{3}){1,8})")
-_STALE = "Somebody else has changed this meanwhile. Look at it as it is now, then save again if you still want to."
+_STALE = (
+    "Somebody else has changed this meanwhile. Nothing was saved. Where theirs differs from yours, it stands below the "
+    "field. Save again to keep what is in the fields."
+)
 
 # What marshmallow says to programs, said to people.
 _PLAIN = {
@@ -59,6 +65,50 @@ def attempt(action: Callable[[], object]) -> Issues:
     except (Invalid, Conflict) as err:
         return issues_of(err)
     return {}
+
+
+@dataclass(frozen=True)
+class Theirs:
+    """What somebody else has made of a field: the value as a form sends it, and in words."""
+
+    value: str
+    words: str
+
+
+def differences(
+    issues: Issues, values: Mapping[str, Any], theirs: Mapping[str, Any], names: Mapping[Any, str] | None = None
+) -> dict[str, Theirs]:
+    """Give what differs between two who changed the same thing, by field; nothing unless that is what was refused.
+
+    Args:
+        issues: what was wrong with the form.
+        values: what was to be saved.
+        theirs: the same fields as they are now.
+        names: of ids among the values.
+    """
+    if issues.get("") != _STALE:
+        return {}
+    return {
+        name: Theirs(_as_sent(theirs[name]), _in_words(theirs[name], names or {}))
+        for name, value in values.items()
+        if name in theirs and theirs[name] != value
+    }
+
+
+def _as_sent(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else ""
+    return "" if value is None else str(value)
+
+
+def _in_words(value: Any, names: Mapping[Any, str]) -> str:
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return number(value)
+    return names.get(value) or (words(value) if isinstance(value, enum.StrEnum) else str(value))
 
 
 def version_to_show(sent: str | None, now: str, issues: Issues) -> str:

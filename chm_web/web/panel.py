@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from chm_web.ingestion import queue
-from chm_web.ingestion.progress import IngestionJob, RejectedRun, SyncScope
+from chm_web.ingestion.progress import IngestionJob, RejectedRun, SyncScope, UnreadPipeline
 from chm_web.services import naming
 from chm_web.services.exceptions import NotFound, Unavailable
 
 REJECTED_SHOWN = 100
+UNREAD_SHOWN = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,8 @@ class IngestPanel:
 
     ``job`` is shown with its progress or its result; without one the panel is a button and a line about the
     ``last`` ingestion that took in this scope. ``problem`` says in words why something cannot be shown or done;
-    ``refused``: it was asked for, and nothing was started. ``pipeline_names``: of the ``rejected`` runs' pipelines.
+    ``refused``: it was asked for, and nothing was started. ``unread``: pipelines that could not be read while others
+    were. ``pipeline_names``: of these, and of the ``rejected`` runs' pipelines.
     ``job_id`` is set while there is something to wait for, even when its progress cannot be read just now.
     """
 
@@ -29,6 +31,7 @@ class IngestPanel:
     job: IngestionJob | None = None
     last: IngestionJob | None = None
     rejected: tuple[RejectedRun, ...] = ()
+    unread: tuple[UnreadPipeline, ...] = ()
     pipeline_names: Mapping[UUID, str] = field(default_factory=dict)
     problem: str | None = None
     refused: bool = False
@@ -62,7 +65,9 @@ def panel_for_job(job: IngestionJob) -> IngestPanel:
         return IngestPanel(scope=job.scope, job=job, job_id=job.id)
     try:
         rejected = queue.list_rejected(job_id=job.id, limit=REJECTED_SHOWN) if job.counts.rejected else []
+        unread = queue.list_unread(job_id=job.id, limit=UNREAD_SHOWN) if job.pipelines_unread else []
     except NotFound:  # forgotten since it was read
-        rejected = []
-    names = naming.name_pipelines(pipeline_ids={run.pipeline_id for run in rejected if run.pipeline_id})
-    return IngestPanel(scope=job.scope, job=job, rejected=tuple(rejected), pipeline_names=names)
+        rejected, unread = [], []
+    concerned = {run.pipeline_id for run in rejected if run.pipeline_id} | {one.pipeline_id for one in unread}
+    names = naming.name_pipelines(pipeline_ids=concerned)
+    return IngestPanel(scope=job.scope, job=job, rejected=tuple(rejected), unread=tuple(unread), pipeline_names=names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +16,7 @@ from chm_web.models import Environment, Pipeline, PipelineType, Platform
 from chm_web.schemas.inventory import PipelineSchema
 from chm_web.services import clients, pipelines
 from chm_web.services.exceptions import Conflict, Invalid, NotFound
-from chm_web.web import asked, changing, forms
+from chm_web.web import asked, changing, forms, shared_ids
 from chm_web.web.options import client_options
 from chm_web.web.pipelines import blueprint
 
@@ -42,6 +44,8 @@ def create() -> Response | tuple[str, int]:
     if client_id is None:
         issues["client_id"] = "Choose a client."
     elif not issues:
+        issues = shared_ids.question(values, client_id=client_id)
+    if client_id is not None and not issues:
         try:
             pipeline = pipelines.create_pipeline(client_id=client_id, **values, updated_by=actor().name)
         except NotFound as err:
@@ -90,19 +94,33 @@ def _new_form(values: dict[str, Any], issues: forms.Issues) -> str:
     )
 
 
-def _edit_form(pipeline: Pipeline, version: str, values: dict[str, Any], issues: forms.Issues) -> str:
+def _edit_form(
+    pipeline: Pipeline,
+    version: str,
+    values: dict[str, Any],
+    issues: forms.Issues,
+    theirs: Mapping[str, forms.Theirs],
+) -> str:
     return render_template(
         "pipelines/edit.html",
+        now=datetime.now(UTC),
         pipeline=pipeline,
         client=clients.get_client(client_id=pipeline.client_id),
         version=version,
         values=values,
         issues=issues,
+        theirs=theirs,
         **_choices(),
     )
 
 
-_PIPELINE = changing.Changeable("pipeline", _SCHEMA, pipelines.get_pipeline, pipelines.update_pipeline, _edit_form)
+def _question(values: dict[str, Any], pipeline: Pipeline) -> forms.Issues:
+    return shared_ids.question(values, client_id=pipeline.client_id, pipeline=pipeline)
+
+
+_PIPELINE = changing.Changeable(
+    "pipeline", _SCHEMA, pipelines.get_pipeline, pipelines.update_pipeline, _edit_form, _question
+)
 
 
 def _choices() -> dict[str, Any]:

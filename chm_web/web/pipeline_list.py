@@ -16,7 +16,7 @@ from chm_web.access.permissions import Permission
 from chm_web.ingestion import queue
 from chm_web.ingestion.progress import SyncScope
 from chm_web.models import Environment, PipelineType, Platform
-from chm_web.services import pipeline_table, pipelines
+from chm_web.services import naming, pipeline_table, pipelines
 from chm_web.services.exceptions import Conflict, NotFound, Unavailable
 from chm_web.services.health import Health
 from chm_web.services.paging import JudgedPage
@@ -73,6 +73,7 @@ def index() -> str:
         environments=Environment,
         healths=Health,
         strip_length=pipeline_table.STRIP_LENGTH,
+        named=changing.NAMED,
     )
 
 
@@ -173,11 +174,13 @@ def _marked() -> list[UUID]:
 
 
 def _ask_to_disable(marked: list[UUID]) -> str:
+    names = naming.name_pipelines(pipeline_ids=marked)
     return changing.ask_to_disable(
         f"Disable {_count(len(marked))}",
         "pipeline" if len(marked) == 1 else "pipelines",
         action=url_for("pipelines.bulk", **asked.parameters()),
         back=url_for("pipelines.index", **asked.parameters()),
+        names=[names.get(pipeline_id, "A pipeline that is gone") for pipeline_id in marked],
         kept=(("action", "disable"), *(("pipeline_id", pipeline_id) for pipeline_id in marked)),
     )
 

@@ -13,10 +13,11 @@ from chm_web.access.guard import may
 from chm_web.access.permissions import Permission
 from chm_web.access.ping_keys import ping_key
 from chm_web.config import Config
-from chm_web.models import RunStatus
+from chm_web.models import Pipeline, RunStatus
 from chm_web.services import effective_rules, health, pipeline_history, pipelines, run_lists
 from chm_web.services.health import RecentRun
 from chm_web.services.pipeline_history import UsualDuration
+from chm_web.services.pipelines import SameId
 from chm_web.web import asked
 from chm_web.web.addresses import run_url
 from chm_web.web.formats import iso, words
@@ -50,6 +51,7 @@ def read_pipeline_page(pipeline_id: UUID) -> dict[str, Any]:
     return {
         "now": now,
         "pipeline": pipeline,
+        "same_ids": _same_ids(pipeline),
         "health": health.get_pipeline_health(pipeline_id=pipeline_id, now=now),
         "last_runs": recent[-STRIP_LENGTH:],
         "strip_length": STRIP_LENGTH,
@@ -112,6 +114,15 @@ def duration_chart(recent: Sequence[RecentRun], usual: UsualDuration | None) -> 
         "unit": "seconds",
         "links": [run_url(run.id) for run in timed],
     }
+
+
+def _same_ids(pipeline: Pipeline) -> list[SameId]:
+    """Give other clients' pipelines that bear this one's id; of one that is not read or found by it, none."""
+    if pipeline.external_id is None or not pipeline.is_active:
+        return []
+    return pipelines.list_same_external_id(
+        external_id=pipeline.external_id, platform=pipeline.platform, client_id=pipeline.client_id
+    )
 
 
 def _base_url() -> str:

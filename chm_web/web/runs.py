@@ -57,6 +57,7 @@ def index() -> str:
         platforms=[(platform, words(platform)) for platform in Platform],
         status_filters=STATUSES,
         max_csv_rows=MAX_CSV_ROWS,
+        error_days=run_lists.ERROR_SEARCH.days,
     )
 
 
@@ -129,14 +130,19 @@ def _window(now: datetime) -> Window:
 
 
 def _wanted(window: Window) -> RunFilter:
+    error, since = asked.text("error"), window.since
+    if error is not None:
+        # Of a longer time the end is searched, and the page says so.
+        since = max(since, window.until - run_lists.ERROR_SEARCH)
     return RunFilter(
         client_id=asked.uuid("client_id"),
         pipeline_id=asked.uuid("pipeline_id"),
         platform=asked.one_of("platform", Platform),
         q=asked.text("q"),
         status=asked.one_of("status", RunStatus),
-        since=window.since,
+        since=since,
         until=window.until,
+        error=error,
     )
 
 

@@ -94,10 +94,12 @@ def _title(mark: Mark) -> str:
 def _summary(marks: list[Mark]) -> str:
     counts: Counter[RunStatus] = Counter()
     for mark in marks:
-        counts[mark.status] += mark.runs
-    if not counts:
-        return "No runs"
-    return ", ".join(f"{number(counts[status])} {word}" for status, word in _WORDS.items() if counts[status])
+        counts[mark.status] += mark.runs_within
+    told = [f"{number(counts[status])} {word}" for status, word in _WORDS.items() if counts[status]]
+    later = sum(mark.runs - mark.runs_within for mark in marks)
+    if later:
+        told.append(f"{number(later)} ended later")
+    return ", ".join(told) or "No runs"
 
 
 def _ticks(since: datetime, until: datetime) -> list[Tick]:

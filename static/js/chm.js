@@ -142,6 +142,7 @@
     if (button.dataset.action === "zone") window.chmLook.changeZone();
     if (button.dataset.action === "menu") toggleMenu(button);
     if (button.dataset.action === "copy") copy(button);
+    if (button.dataset.action === "take") take(button);
     if (button.dataset.action === "print") window.print();
   });
 
@@ -149,6 +150,16 @@
     var open = button.getAttribute("aria-expanded") !== "true";
     button.setAttribute("aria-expanded", String(open));
     byId("menu").classList.toggle("is-open", open);
+  }
+
+  // A field that somebody else has changed meanwhile gets their value, as if it had been typed.
+  function take(button) {
+    var field = byId(button.dataset.takesFor);
+    if (field.type === "checkbox") field.checked = button.dataset.takes === "true";
+    else field.value = button.dataset.takes;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+    field.focus();
   }
 
   // The text of the element that the button names by data-copies.
@@ -172,6 +183,7 @@
     event.preventDefault();
     event.stopImmediatePropagation();
     dialog.returnValue = "";
+    nameMarked(form, dialog);
     dialog.showModal();
     dialog.onclose = function () {
       if (dialog.returnValue !== "yes") return;
@@ -186,6 +198,27 @@
       yes.remove();
     };
   }, true);
+
+  // What is marked, in the dialog that asks about it: how many, and the first few by name.
+  function nameMarked(form, dialog) {
+    var list = dialog.querySelector("[data-marked-names]");
+    if (!list) return;
+    var rows = Array.prototype.slice.call(form.querySelectorAll("tbody tr")).filter(function (row) {
+      return row.querySelector('input[type="checkbox"]:checked');
+    });
+    var shown = Number(list.dataset.markedNames);
+    var words = rows.slice(0, shown).map(function (row) {
+      return row.querySelector(".cell-name .name").textContent + " of " + row.querySelector(".cell-client").textContent.trim();
+    });
+    if (rows.length > shown) words.push("and " + (rows.length - shown) + " more");
+    list.replaceChildren.apply(list, words.map(function (text) {
+      var item = document.createElement("li");
+      item.textContent = text;
+      return item;
+    }));
+    var title = dialog.querySelector("[data-marked-title]");
+    title.textContent = rows.length === 1 ? title.dataset.markedTitleOne : title.dataset.markedTitle.replace("{n}", rows.length);
+  }
 
   // --- Marked rows: a form with data-bulk shows how many of its checkboxes are marked, and marks them all -------
 

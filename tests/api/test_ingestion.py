@@ -63,7 +63,9 @@ def test_sync_gives_a_queued_job_with_every_field(api: ApiClient) -> None:
         "counts": EMPTY_COUNTS,
         "pipelines_done": 0,
         "pipelines_total": 2,
+        "pipelines_unread": 0,
         "error": None,
+        "warning": None,
         "waiting_for": None,
         "waiting_until": None,
         "sources": [
@@ -73,9 +75,11 @@ def test_sync_gives_a_queued_job_with_every_field(api: ApiClient) -> None:
                 "counts": EMPTY_COUNTS,
                 "pipelines_done": 0,
                 "pipelines_total": 2,
+                "pipelines_unread": 0,
                 "started_at": None,
                 "ended_at": None,
                 "error": None,
+                "warning": None,
                 "waiting_for": None,
                 "waiting_until": None,
             }

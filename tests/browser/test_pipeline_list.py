@@ -52,6 +52,8 @@ def test_marked_pipeline_is_disabled_only_by_a_yes(page: Page, site: Site) -> No
 
     button.click()
     dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Disable 1 pipeline?")
+    expect(dialog).to_contain_text(f"orders_daily of {site.client.name}")
     expect(dialog).to_contain_text("no longer asked for")
     dialog.get_by_role("button", name="Cancel").click()
     expect(dialog).to_be_hidden()

@@ -20,7 +20,7 @@ from werkzeug import Request, Response
 from chm_web.config import Config
 from chm_web.extensions import db
 from chm_web.ingestion.job import Position, ingest_pipelines, open_client
-from chm_web.ingestion.progress import Counts, RejectedRun
+from chm_web.ingestion.progress import Counts, RejectedRun, UnreadPipeline
 from chm_web.ingestion.sources import Source
 from chm_web.models import Pipeline, Platform, Run
 from chm_web.services.pipelines import IngestTarget
@@ -45,6 +45,7 @@ class Account:
 
     counts: Counts = field(default_factory=Counts)
     rejected: list[RejectedRun] = field(default_factory=list)
+    not_read: list[UnreadPipeline] = field(default_factory=list)
     done: list[UUID] = field(default_factory=list)
     visits: bool = False
     marks: dict[UUID, datetime] = field(default_factory=dict)
@@ -58,6 +59,10 @@ class Account:
     def pipeline_done(self, pipeline_id: UUID) -> None:
         """Count a pipeline."""
         self.done.append(pipeline_id)
+
+    def unread(self, pipeline: UnreadPipeline) -> None:
+        """Note a pipeline that could not be read."""
+        self.not_read.append(pipeline)
 
     def is_done(self, pipeline_id: UUID) -> bool:
         """Whether a pipeline was counted."""

@@ -19,7 +19,7 @@ from werkzeug import Response
 
 from chm_web.extensions import db
 from chm_web.ingestion.client import SourceBusy, SourceRefused, SourceUnreachable
-from chm_web.ingestion.job import OVERLAP, SourceIncomplete
+from chm_web.ingestion.job import OVERLAP
 from chm_web.models import Pipeline, RunStatus
 from tests.factories import find_run, make_pipeline
 from tests.ingestion.partners import (
@@ -101,9 +101,22 @@ def test_one_unknown_pipeline_does_not_stop_the_others(app: Flask, httpserver: H
     answers(httpserver, page(run(1)))
     httpserver.expect_request("/pipelines/gone/runs").respond_with_data("no", status=404)
     account = Account()
-    with pytest.raises(SourceIncomplete, match=r"1 of 2 pipelines could not be read\. gone: .* \(404\)"):
-        ingest(base_url(httpserver), *pipelines, account=account)
+    ingest(base_url(httpserver), *pipelines, account=account)
     assert (stored(), len(account.done)) == (1, 2)
+    [unread] = account.not_read
+    assert (unread.pipeline_id, unread.external_id, unread.source) == (pipelines[0].id, "gone", "partner")
+    assert unread.reason.endswith("does not know it (404). It said: no")
+
+
+def test_one_pipeline_that_the_platform_cannot_give_does_not_stop_the_others(
+    app: Flask, httpserver: HTTPServer
+) -> None:
+    pipelines = [make_pipeline(external_id=name) for name in ("odd", "p")]
+    answers(httpserver, page(run(1)))
+    httpserver.expect_request("/pipelines/odd/runs").respond_with_data("no", status=400)
+    account = ingest(base_url(httpserver), *pipelines)
+    assert (stored(), len(account.done)) == (1, 2)
+    assert "did not accept the request (400)" in account.not_read[0].reason
 
 
 # -- 429 ----------------------------------------------------------------------------------------------------------

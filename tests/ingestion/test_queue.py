@@ -31,6 +31,7 @@ from chm_web.ingestion.queue import (
     last_jobs,
     latest_jobs,
     list_rejected,
+    list_unread,
     request_sync,
 )
 from chm_web.ingestion.sources import SHARDS
@@ -269,6 +270,33 @@ def test_a_refusal_ends_the_job_as_failed_with_the_reason(
     assert job.error == (
         "partner: localhost refused access (401): the credentials are missing, wrong or expired. It said: no"
     )
+
+
+def test_a_job_finishes_without_a_pipeline_that_the_platform_does_not_know(
+    partner_app: Flask, httpserver: HTTPServer, start_worker: StartWorker
+) -> None:
+    known, unknown = make_pipeline(external_id="known"), make_pipeline(external_id="unknown")
+    httpserver.expect_request("/pipelines/unknown/runs").respond_with_data("no", status=404)
+    httpserver.expect_request("/pipelines/known/runs").respond_with_json(page(run(1)))
+    start_worker()
+    job = wait_for(request_sync(scope=ALL)[0])
+    assert (job.state, job.error, stored(known)) == (JobState.FINISHED, None, 1)
+    why = "localhost does not know it (404). It said: no"
+    assert job.warning == f"partner: 1 of 2 pipelines could not be read. unknown: {why}"
+    [unread] = list_unread(job_id=job.id)
+    assert (unread.pipeline_id, unread.external_id, unread.reason) == (unknown.id, "unknown", why)
+
+
+def test_a_job_that_could_read_no_pipeline_has_failed(
+    partner_app: Flask, httpserver: HTTPServer, start_worker: StartWorker
+) -> None:
+    for number in range(SHARDS + 1):
+        make_pipeline(external_id=f"p-{number}")
+    httpserver.expect_request(ANY_PIPELINE).respond_with_data("no", status=404)
+    start_worker()
+    job = wait_for(request_sync(scope=ALL)[0])
+    assert (job.state, job.warning) == (JobState.FAILED, None)
+    assert f"{SHARDS + 1} of {SHARDS + 1} pipelines could not be read." in (job.error or "")
 
 
 def test_every_rejected_run_is_told_with_its_reason(

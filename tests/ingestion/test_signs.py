@@ -165,6 +165,23 @@ def test_source_that_could_not_be_read_whole_has_no_success_but_the_error(
     assert source.last_error_at is not None
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_source_is_read_without_single_pipelines_but_not_without_all(
+    partner_app: Flask, httpserver: HTTPServer, start_worker: StartWorker, known: bool
+) -> None:
+    make_pipeline(external_id="known"), make_pipeline(external_id="unknown")
+    if known:
+        httpserver.expect_request("/pipelines/known/runs").respond_with_json(page(run(1)))
+    httpserver.expect_request(ANY_PIPELINE).respond_with_data("no", status=404)
+    start_worker()
+
+    wait_for(request_sync(scope=ALL)[0])
+
+    [source] = read_signs().sources
+    assert (source.last_success_at is not None) is known
+    assert "could not be read" in (source.last_error or "")
+
+
 def test_source_of_which_nothing_is_to_be_read_is_not_waited_for(partner_app: Flask) -> None:
     pipeline = make_pipeline()
     request_sync(scope=SyncScope(source="partner"))

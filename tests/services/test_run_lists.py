@@ -6,7 +6,7 @@ import itertools
 import random
 from collections.abc import Callable
 from dataclasses import fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -16,9 +16,18 @@ from flask import Flask
 
 from chm_web.extensions import db
 from chm_web.models import Pipeline, Platform, Run, RunStatus
+from chm_web.services import run_lists
 from chm_web.services.exceptions import Invalid, NotFound
 from chm_web.services.paging import Page
-from chm_web.services.run_lists import NamedRun, RunFilter, list_named_runs, list_runs, read_pipeline_runs, read_runs
+from chm_web.services.run_lists import (
+    ERROR_SEARCH,
+    NamedRun,
+    RunFilter,
+    list_named_runs,
+    list_runs,
+    read_pipeline_runs,
+    read_runs,
+)
 from chm_web.services.runs import record_runs
 from tests.factories import NOW, make_client, make_pipeline, make_record, make_run
 
@@ -75,6 +84,7 @@ def matches(run: Run, pipeline: Pipeline, wanted: RunFilter) -> bool:
         and wanted.status in (None, run.status)
         and (wanted.since is None or run.event_at >= wanted.since)
         and (wanted.until is None or run.event_at < wanted.until)
+        and (wanted.error is None or (run.status is RunStatus.FAILED and wanted.error in (run.error_message or "")))
     )
 
 
@@ -108,6 +118,49 @@ def test_pages_and_files_hold_the_wanted_runs_newest_first(fleet: Fleet, scope: 
         assert [run.id for run in read_all(wanted, limit)] == expected
         assert [run.id for run in read_all(wanted, limit, list_named_runs)] == expected
         assert [run.id for run in read_runs(wanted=wanted, limit=limit)] == expected[:limit]
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("status", [None, RunStatus.FAILED, RunStatus.CANCELED])
+def test_errors_are_searched_among_the_failed_runs(fleet: Fleet, scope: str, status: RunStatus | None) -> None:
+    for number, (run, _) in enumerate(fleet):
+        run.error_message = ("disk full: 100%", "disk full: 99")[number % 2]
+    db.session.commit()
+    wanted = RunFilter(
+        **scope_of(scope, fleet), status=status, since=NOW, until=NOW + timedelta(minutes=17), error="full: 100%"
+    )
+    expected = [run.id for run, pipeline in fleet if matches(run, pipeline, wanted)]
+
+    assert expected or status is RunStatus.CANCELED or "pipeline" in scope or "client" in scope
+    assert [run.id for run in read_all(wanted, 2)] == expected
+    assert [run.id for run in read_runs(wanted=wanted, limit=100)] == expected
+
+
+def test_reason_of_a_failure_without_a_message_is_searched_too(app: Flask) -> None:
+    run = make_run(status=RunStatus.FAILED, status_reason="timeout")
+
+    found = list_runs(wanted=RunFilter(since=NOW - timedelta(days=1), until=NOW, error="TIME")).items
+
+    assert [each.id for each in found] == [run.id]
+
+
+@pytest.mark.parametrize("since", [None, NOW - ERROR_SEARCH - timedelta(seconds=1)])
+def test_errors_are_not_searched_in_a_long_time(app: Flask, since: datetime | None) -> None:
+    with pytest.raises(Invalid) as refused:
+        list_runs(wanted=RunFilter(error="x", since=since, until=NOW))
+
+    assert refused.value.details[0].issue == "Error texts are searched in a window of 31 days at most."
+
+
+@pytest.mark.parametrize("scope", ["none", "platform", "client"])
+def test_file_is_read_in_pieces_that_join(fleet: Fleet, scope: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_lists, "_KEYS_AT_ONCE", 7)
+    wanted = RunFilter(**scope_of(scope, fleet))
+    expected = [run.id for run, pipeline in fleet if matches(run, pipeline, wanted)]
+    assert len(expected) > 14
+
+    assert [run.id for run in read_runs(wanted=wanted, limit=100)] == expected
+    assert [run.id for run in read_runs(wanted=wanted, limit=10)] == expected[:10]
 
 
 def test_text_of_a_filter_is_taken_literally(fleet: Fleet) -> None:

@@ -53,6 +53,21 @@ def test_flaky_pipelines_are_those_that_change_most_often() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("runs", "changes"),
+    [
+        ((SUCCESS, SUCCESS, FAILED, FAILED, FAILED), []),  # it broke
+        ((FAILED, FAILED, SUCCESS, SUCCESS, SUCCESS), []),  # it was mended
+        ((SUCCESS, SUCCESS, FAILED, SUCCESS, SUCCESS), [2]),
+        ((SUCCESS, FAILED, SUCCESS, SUCCESS), []),  # too few to tell
+    ],
+)
+def test_flaky_takes_a_change_and_one_back(runs: tuple[RunStatus, ...], changes: list[int]) -> None:
+    client_with(*((status, 30.0 - number) for number, status in enumerate(runs)))
+
+    assert [each.changes for each in stability.list_flaky(since=SINCE, until=NOW)] == changes
+
+
 def test_flaky_pipelines_of_one_client_leave_out_the_rest() -> None:
     ids = scene.build()
 

@@ -259,7 +259,7 @@ def test_numbers_of_a_window_are_left_out_of_a_rule_without_one(client: FlaskCli
         ({"channel": "email"}, "destination", "give an address"),
         ({"channel": "webhook", "destination": "http://169.254.169.254/x"}, "destination", "not public"),
         ({"rule_type": "failures_in_window"}, "threshold", "Required"),
-        ({"rule_type": "failures_in_window", "threshold": "0", "window_minutes": "5"}, "threshold", "greater"),
+        ({"rule_type": "failures_in_window", "threshold": "0", "window_minutes": "5"}, "threshold", "1 or more"),
         ({"rule_type": "failures_in_window", "threshold": "two", "window_minutes": "5"}, "threshold", "whole number"),
     ],
 )
@@ -329,6 +329,8 @@ def test_change_of_what_somebody_else_has_changed_is_refused(
 
     assert response.status_code == 422
     assert "Somebody else has changed this meanwhile" in response.text
+    assert 'id="destination-theirs"><span>Theirs: <strong>#data-alerts</strong>' in response.text
+    assert 'id="client_id-theirs"' not in response.text
     assert 'value="#mine"' in response.text
     assert [one.destination for one in rules()] == ["#data-alerts"]
 
@@ -372,10 +374,25 @@ def test_enabling_a_second_rule_of_the_kind_is_refused(client: FlaskClient, owne
 def test_rule_is_deleted(client: FlaskClient, owner: Client, csrf_token: str) -> None:
     rule = make_alert_rule(client_id=owner.id)
 
-    response = client.post(f"/alert-rules/{rule.id}/delete", data={"csrf_token": csrf_token})
+    response = client.post(f"/alert-rules/{rule.id}/delete", data={"csrf_token": csrf_token, "confirmed": "yes"})
 
     assert response.status_code == 303
     assert rules() == []
+
+
+def test_without_a_script_a_page_asks_before_a_rule_is_deleted(
+    client: FlaskClient, owner: Client, csrf_token: str
+) -> None:
+    rule = make_alert_rule(client_id=owner.id, destination="#oncall")
+
+    page = client.post(f"/alert-rules/{rule.id}/delete?client_id={owner.id}", data={"csrf_token": csrf_token})
+
+    assert page.status_code == 200
+    assert "Delete this alert rule?" in page.text
+    assert "#oncall" in page.text
+    assert f'action="/alert-rules/{rule.id}/delete?client_id={owner.id}"' in page.text
+    assert 'name="confirmed" value="yes"' in page.text
+    assert len(rules()) == 1
 
 
 @pytest.mark.parametrize("path", ["edit", "delete", "enable"])

@@ -80,6 +80,7 @@ def test_change_by_somebody_else_meanwhile_is_told_and_the_input_is_kept(committ
     assert refused.status_code == 422
     assert "Somebody else has changed this meanwhile." in refused.text
     assert 'value="Mine"' in refused.text
+    assert '<p class="field-theirs" id="name-theirs"><span>Theirs: <strong>Theirs</strong>' in refused.text
     db.session.expire_all()
     assert get_client(client_id=owner_id).name == "Theirs"
 

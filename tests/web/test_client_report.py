@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -56,6 +57,23 @@ def test_report_tells_the_longest_interruptions(client: FlaskClient, pipeline: P
     assert "3 Mar, 02:00:00" in interruptions
     assert "3 Mar, 07:00:00" in interruptions
     assert ">5 h</td>" in interruptions
+
+
+def test_pipelines_with_changing_results_stand_in_the_order_of_their_first_figure(client: FlaskClient) -> None:
+    owner = make_client()
+    seldom, often = make_pipeline(owner, name="seldom"), make_pipeline(owner, name="often")
+    for hours in range(20):
+        make_run_at(seldom, hours, RunStatus.FAILED if hours in (5, 9, 13) else RunStatus.SUCCESS)
+    for hours in range(5):
+        make_run_at(often, hours, RunStatus.FAILED if hours % 2 else RunStatus.SUCCESS)
+
+    page = client.get(f"/clients/{owner.id}/report?{PERIOD}").text
+
+    table = page[page.index("Pipelines with changing results") : page.index("Pipelines</h2>")]
+    figures = re.findall(
+        r'<th scope="row">(\w+)</th><td class="num strong">([\d.]+ %)</td><td class="num">(\d+)', table
+    )
+    assert figures == [("often", "100 %", "4"), ("seldom", "31.6 %", "6")]
 
 
 def test_report_is_of_the_last_month_unless_asked_otherwise(client: FlaskClient) -> None:

@@ -8,9 +8,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 
+from chm_web.extensions import db
+from chm_web.models import RunStatus
 from chm_web.web.exports import cell, csv_response
+from tests.factories import make_alert_rule, make_pipeline, make_run
+from tests.http import client_of
+from tests.web.scenes import ago
 
 
 @pytest.mark.parametrize(
@@ -59,3 +65,30 @@ def test_what_cannot_be_read_is_an_error_and_no_file(app: Flask) -> None:
 
     with app.test_request_context(), pytest.raises(ZeroDivisionError):
         csv_response("x", ["a"], rows)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/runs.csv",
+        "/runs.csv?platform=vendor_api",
+        "/pipelines/{pipeline}/runs.csv",
+        "/pipelines/export.csv",
+        "/clients/export.csv",
+        "/alert-rules/export.csv",
+        "/insights/clients.csv",
+    ],
+)
+def test_no_transaction_waits_for_a_slow_download(committed_app: Flask, path: str) -> None:
+    pipeline = make_pipeline()
+    make_alert_rule(client_id=pipeline.client_id)
+    make_run(pipeline, status=RunStatus.FAILED, started_at=ago(hours=2), finished_at=ago(hours=1))
+    db.session.commit()
+
+    response = client_of(committed_app).get(path.format(pipeline=pipeline.id), buffered=False)
+
+    # The first piece is ready, and the other side has not taken it yet.
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in tr%'"
+    with db.engine.connect() as connection:
+        assert connection.scalar(sa.text(waiting)) == 0
+    assert response.text.count("\r\n") == 2

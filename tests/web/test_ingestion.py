@@ -10,7 +10,15 @@ import pytest
 from flask.testing import FlaskClient
 
 from chm_web.ingestion import queue
-from chm_web.ingestion.progress import Counts, IngestionJob, JobState, RejectedRun, SourceProgress, SyncScope
+from chm_web.ingestion.progress import (
+    Counts,
+    IngestionJob,
+    JobState,
+    RejectedRun,
+    SourceProgress,
+    SyncScope,
+    UnreadPipeline,
+)
 from chm_web.models import Pipeline
 from tests.factories import make_client, make_pipeline
 
@@ -48,10 +56,26 @@ def readable() -> Pipeline:
     return make_pipeline(name="orders_daily")
 
 
-def show(monkeypatch: pytest.MonkeyPatch, job: IngestionJob) -> None:
+def show(monkeypatch: pytest.MonkeyPatch, job: IngestionJob, *unread: UnreadPipeline) -> None:
     """Let the queue know ``job``, in a state that would take a worker and a partner to reach."""
     monkeypatch.setattr(queue, "get_job", lambda *, job_id: job)
+    monkeypatch.setattr(queue, "list_unread", lambda *, job_id, limit: list(unread))
     monkeypatch.setattr(queue, "list_rejected", lambda *, job_id, limit: [REJECTED])
+
+
+def test_result_names_the_pipeline_that_could_not_be_read_and_why(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, readable: Pipeline
+) -> None:
+    reason = "partner.example does not know it (404)."
+    source = replace(FINISHED.sources[0], pipelines_unread=1, unread_example=f"orders-old: {reason}")
+    unread = UnreadPipeline(source="partner", pipeline_id=readable.id, external_id="orders-old", reason=reason)
+    show(monkeypatch, replace(FINISHED, sources=(source,)), unread)
+
+    page = client.get("/ingestion/jobs/job-1").text
+
+    assert "Ingestion finished, but not of all pipelines" in page
+    assert f"partner: 1 of 50 pipelines could not be read. orders-old: {reason}" in page
+    assert f'<a href="/pipelines/{readable.id}">orders_daily</a>: is its id on the platform right?' in page
 
 
 @pytest.mark.usefixtures("with_partner", "readable")

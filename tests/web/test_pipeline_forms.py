@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -98,6 +99,53 @@ def test_name_that_is_taken_is_told_beside_it_and_the_input_is_kept(send: Send) 
     assert len(list_client_pipelines(client_id=owner.id, now=NOW).items) == 1
 
 
+def test_id_that_another_clients_pipeline_has_is_asked_about(client: FlaskClient, send: Send) -> None:
+    owner, other = make_client(), make_client(name="Acme Retail")
+    make_pipeline(other, name="their_orders", platform=Platform.AIRFLOW, external_id="shop.orders")
+    values = COMPLETE | {"client_id": str(owner.id)}
+
+    asked = send("/pipelines/new", **values)
+
+    assert asked.status_code == 422
+    assert "On Airflow this is the id of their_orders of Acme Retail, too." in asked.text
+    assert list_client_pipelines(client_id=owner.id, now=NOW).items == []
+    assert re.search(r'name="same_id" type="checkbox" value="airflow shop.orders" aria-invalid', asked.text)
+
+    # A yes to one id is none to another.
+    make_pipeline(other, name="their_invoices", platform=Platform.AIRFLOW, external_id="shop.invoices")
+    elsewhere = values | {"external_id": "shop.invoices", "same_id": "airflow shop.orders"}
+    assert "their_invoices of Acme Retail" in send("/pipelines/new", **elsewhere).text
+
+    made = send("/pipelines/new", **values | {"same_id": "airflow shop.orders"})
+    assert made.status_code == 303
+    page = client.get(made.location).text
+    assert "The same id on Airflow belongs to" in page
+    assert ">their_orders</a> of Acme Retail, too." in page
+
+
+@pytest.mark.parametrize(
+    "values", [{"platform": Platform.DBT}, {"is_active": False}, {"external_id": "shop.others"}, {"client": "gone"}]
+)
+def test_id_that_stands_in_nobodys_way_is_not_asked_about(send: Send, values: dict[str, Any]) -> None:
+    owner, other = make_client(), make_client(is_active="client" not in values)
+    same = {"platform": Platform.AIRFLOW, "external_id": "shop.orders"}
+    make_pipeline(other, **same | {name: value for name, value in values.items() if name != "client"})
+
+    assert send("/pipelines/new", client_id=str(owner.id), **COMPLETE).status_code == 303
+
+
+def test_id_that_was_taken_all_the_same_is_not_asked_about_with_every_change(client: FlaskClient, send: Send) -> None:
+    mine = make_pipeline(platform=Platform.AIRFLOW, external_id="shop.orders")
+    theirs = make_pipeline(platform=Platform.AIRFLOW, external_id="shop.orders")
+    free = make_pipeline(platform=Platform.AIRFLOW, external_id="shop.free")
+
+    assert send(f"/pipelines/{mine.id}/edit", **COMPLETE | {"description": "new"}).status_code == 303
+
+    refused = send(f"/pipelines/{free.id}/edit", **COMPLETE)
+    assert refused.status_code == 422
+    assert mine.name in refused.text and theirs.name in refused.text
+
+
 def test_form_of_a_pipeline_shows_it_as_it_is(client: FlaskClient) -> None:
     pipeline = make_pipeline(name="orders", platform=Platform.DBT, expected_every_minutes=90, description="a < b")
 
@@ -143,19 +191,47 @@ def test_all_that_is_wrong_is_told_at_once(send: Send) -> None:
     assert 'value="often"' in response.text
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"), [("-5", "Must be 1 or more."), ("3,000,000,000", "Must be 2,147,483,647 or less.")]
+)
+def test_number_beyond_a_bound_is_told_that_bound_alone(send: Send, typed: str, said: str) -> None:
+    pipeline = make_pipeline()
+
+    response = send(f"/pipelines/{pipeline.id}/edit", **COMPLETE | {"expected_every_minutes": typed})
+
+    assert response.status_code == 422
+    assert f'id="expected_every_minutes-problem">{said}</p>' in response.text
+
+
 def test_change_by_somebody_else_meanwhile_is_told_and_the_input_is_kept(committed_app: Flask) -> None:
-    pipeline_id = make_pipeline(name="orders").id  # with real commits, since a version is the time of a transaction
+    pipeline_id = make_pipeline(
+        name="orders", external_id=None
+    ).id  # with real commits, since a version is the time of a transaction
     client = client_of(committed_app)
     address = f"/pipelines/{pipeline_id}/edit"
     form = client.get(address).text
-    update_pipeline(pipeline_id=pipeline_id, changes={"name": "theirs"})
+    theirs = {"name": "theirs", "platform": Platform.CRON, "expected_every_minutes": 2880}
+    update_pipeline(pipeline_id=pipeline_id, changes=theirs, updated_by="anna")
 
-    refused = client.post(address, data=COMPLETE | hidden(form))
+    refused = client.post(address, data=COMPLETE | hidden(form) | {"description": ""})
 
     assert refused.status_code == 422
     assert "Somebody else has changed this meanwhile." in refused.text
     assert 'value=" orders_daily "' in refused.text
     assert name_of(pipeline_id) == "theirs"
+    # What differs stands beside its field, what is the same does not.
+    differing = re.findall(r'id="(\w+)-theirs"><span>Theirs: <strong>([^<]*)</strong>', refused.text)
+    assert differing == [
+        ("name", "theirs"),
+        ("platform", "cron"),
+        ("external_id", "empty"),
+        ("pipeline_type", "Ingestion"),
+        ("environment", "prod"),
+        ("expected_every_minutes", "2,880"),
+    ]
+    assert 'aria-describedby="name-hint name-theirs"' in refused.text
+    assert "by anna" in refused.text
+    assert f'<a href="{address}">Start again from theirs</a>' in refused.text
 
     # Whoever has read that may save over it.
     assert client.post(address, data=COMPLETE | hidden(refused.text)).status_code == 303

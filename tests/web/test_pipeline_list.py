@@ -229,7 +229,7 @@ def test_marked_pipelines_are_disabled_once_it_is_confirmed(
 
 
 def test_without_a_script_disabling_is_explained_first(press: Callable[..., TestResponse]) -> None:
-    first, second = make_pipeline(), make_pipeline()
+    first, second = make_pipeline(name="orders_daily"), make_pipeline()
 
     page = press("disable", first, second)
 
@@ -237,7 +237,17 @@ def test_without_a_script_disabling_is_explained_first(press: Callable[..., Test
     assert "Disable 2 pipelines?" in page.text
     assert "no longer asked for" in page.text
     assert str(second.id) in page.text
+    assert "<li>orders_daily</li>" in page.text
     assert get_pipeline(pipeline_id=first.id).is_active
+
+
+def test_first_few_of_many_that_are_to_be_disabled_are_named(press: Callable[..., TestResponse]) -> None:
+    marked = [make_pipeline(name=f"load_{number}") for number in range(8)]
+
+    page = press("disable", *marked).text
+
+    assert "<li>load_4</li>" in page and "load_5" not in page
+    assert "<li>and 3 more</li>" in page
 
 
 def test_marked_pipelines_are_enabled(client: FlaskClient, press: Callable[..., TestResponse]) -> None:

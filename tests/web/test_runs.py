@@ -91,7 +91,7 @@ def three(app: Flask) -> dict[str, str]:
     """Three runs that every filter tells apart; gives the queries that find the first alone."""
     one = make_pipeline(make_client(name="Acme"), name="orders", platform=Platform.DBT)
     ended = ago(hours=1)
-    make_run(one, status=RunStatus.FAILED, started_at=ended, finished_at=ended)
+    make_run(one, status=RunStatus.FAILED, started_at=ended, finished_at=ended, error_message="connection refused")
     for name in ("invoices", "prices"):
         make_run(make_pipeline(name=name, platform=Platform.CRON), started_at=ended, finished_at=ended)
     return {
@@ -100,10 +100,24 @@ def three(app: Flask) -> dict[str, str]:
         "platform": "platform=dbt",
         "name": "q=ORD",
         "pipeline": f"pipeline_id={one.id}",
+        "error": "error=REFUSED",
     }
 
 
-@pytest.mark.parametrize("name", ["status", "client", "platform", "name", "pipeline"])
+def test_errors_are_searched_in_so_many_days_and_the_page_says_so(client: FlaskClient) -> None:
+    for name, days in (("march", 40), ("april", 3)):
+        ended = datetime(2026, 5, 1, tzinfo=UTC) - timedelta(days=days)
+        times = {"started_at": ended, "finished_at": ended}
+        make_run(make_pipeline(name=name), status=RunStatus.FAILED, error_message="out of memory", **times)
+
+    page = client.get("/runs?window=custom&since=2026-01-01&until=2026-05-01&error=memory").text
+
+    assert shown(page) == ["april"]
+    assert "In the last 31 days before" in page
+    assert "Errors are searched in 31 days at most." in page
+
+
+@pytest.mark.parametrize("name", ["status", "client", "platform", "name", "pipeline", "error"])
 def test_filters_narrow_the_page_and_the_file(client: FlaskClient, three: dict[str, str], name: str) -> None:
     assert shown(client.get(f"/runs?{three[name]}").text) == ["orders"]
     assert [row["pipeline"] for row in read_csv(client.get(f"/runs.csv?{three[name]}").text)] == ["orders"]
@@ -349,7 +363,7 @@ def test_run_is_recorded_by_hand_and_shown(client: FlaskClient, csrf_token: str)
         ({"status": "running", "finished_at": "2026-11-01T09:00"}, "finished_at", "A running run has no finished_at"),
         ({"started_at": "yesterday"}, "started_at", "Not a valid"),
         ({"duration_seconds": "a while"}, "duration_seconds", "Give a number"),
-        ({"rows_processed": "-1"}, "rows_processed", "Must be greater"),
+        ({"rows_processed": "-1"}, "rows_processed", "Must be 0 or more."),
         ({"external_run_id": "taken"}, "external_run_id", "has a run with this external id already"),
     ],
 )

@@ -28,6 +28,17 @@ def of_one(*runs: dict[str, object], since: float = 10) -> Timeline:
     return lay_out(pipeline_ids=[pipeline.id], since=ago(since), until=NOW)
 
 
+def test_run_that_ended_after_the_window_is_drawn_but_does_not_count() -> None:
+    timeline = of_one(
+        {"started_at": ago(8), "finished_at": ago(6)},
+        {"started_at": ago(2), "finished_at": ago(-3)},
+        {"started_at": ago(-1), "finished_at": ago(-2)},
+    )
+
+    assert places(timeline) == [("success", 20, 20), ("success", 80, 20)]
+    assert [row.summary for row in timeline.rows.values()] == ["1 succeeded, 1 ended later"]
+
+
 def test_mark_reaches_from_the_start_to_the_end_of_a_run() -> None:
     timeline = of_one({"started_at": ago(8), "finished_at": ago(6)})
 

@@ -80,7 +80,9 @@ _PROGRESS = {
     "counts": _COUNTS,
     "pipelines_done": 12,
     "pipelines_total": 60,
+    "pipelines_unread": 1,
     "error": None,
+    "warning": "1 of 60 pipelines could not be read. orders_old: partner.example does not know it (404).",
     "waiting_for": None,
     "waiting_until": None,
 }

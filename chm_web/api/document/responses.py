@@ -68,7 +68,7 @@ COMMON = {
         "The request is not valid: `details` names the fields or parameters that are wrong.",
         message="The request is not valid.",
         field="limit",
-        issue="Must be greater than or equal to 1 and less than or equal to 1000.",
+        issue="Must be 1,000 or less.",
     ),
     "Unauthorized": refusal(401, "The request bears no token, or none that is valid."),
     "Forbidden": refusal(403, "The token has not the scope that this needs, or another site's page has sent this."),

@@ -5,12 +5,12 @@ each shard of each source, and each part is an RQ job of its own. What is kept i
 reads again, and the runs themselves are in PostgreSQL.
 
 Keys: ``chm:job:<id>`` what was asked for; ``chm:part:<id>`` a part's progress, ``:rejected`` its rejected runs,
-``:done`` the pipelines it has done; ``chm:jobs`` job ids by time, ``chm:last`` by scope; ``chm:live`` ids of jobs not
-seen to end; ``chm:watermark:<source>`` and ``chm:position:<source>`` how far feeds have been read,
-``chm:known:<source>`` the pipelines that an account's feed was read for; ``chm:lock:<...>``; ``chm:signs`` and
-``chm:source:<name>`` who is alive, when a source was last read and how often it has failed;
-``chm:ended:<job>:<source>`` that the end of its reading is counted, ``chm:durations`` how long readings took. What
-belongs to a job ends by itself after a week.
+``:done`` the pipelines it has done, ``:unread`` those that could not be read; ``chm:jobs`` job ids by time,
+``chm:last`` by scope; ``chm:live`` ids of jobs not seen to end; ``chm:watermark:<source>`` and
+``chm:position:<source>`` how far feeds have been read, ``chm:known:<source>`` the pipelines that an account's feed was
+read for; ``chm:lock:<...>``; ``chm:signs`` and ``chm:source:<name>`` who is alive, when a source was last read and how
+often it has failed; ``chm:ended:<job>:<source>`` that the end of its reading is counted, ``chm:durations`` how long
+readings took. What belongs to a job ends by itself after a week.
 
 What is pushed leaves ``chm:unmapped``, names that no pipeline bears by time, and ``chm:unmapped:<name>`` what was
 reported under one, for a week; ``chm:failure:<id>`` a run that failed and ``chm:failure-text:<id>`` why a task in it
@@ -28,7 +28,15 @@ from chm_web.ingestion.queue.pool import run_workers
 from chm_web.ingestion.queue.rhythm import Rhythm, rhythm_of
 from chm_web.ingestion.queue.schedule import run_schedule
 from chm_web.ingestion.queue.signs import Signs, SourceSigns, read_signs
-from chm_web.ingestion.queue.telling import find_live_job, get_job, last_job, last_jobs, latest_jobs, list_rejected
+from chm_web.ingestion.queue.telling import (
+    find_live_job,
+    get_job,
+    last_job,
+    last_jobs,
+    latest_jobs,
+    list_rejected,
+    list_unread,
+)
 from chm_web.ingestion.queue.unmapped import UnmappedName, list_unmapped, note_unmapped
 from chm_web.ingestion.queue.work import run_worker
 
@@ -55,6 +63,7 @@ __all__ = [
     "list_rejected",
     "list_sources",
     "list_unmapped",
+    "list_unread",
     "match_failures",
     "note_unmapped",
     "ping",

@@ -131,7 +131,7 @@ def _note_whole(pipe: Pipeline, source: str, ends: Sequence[dict[bytes, bytes]],
     """Note how all of a source was read. Whoever presses a button does not make it slower."""
     key = _source_key(source)
     pipe.hset(key, "counts", json.dumps([sum(int(end.get(name, 0)) for end in ends) for name in _COUNTS]))
-    if not any(end.get(b"error") for end in ends):
+    if not any(end.get(b"error") for end in ends) and _read_something(ends):
         pipe.hset(key, "last_success_at", _now_text())
         pipe.hdel(key, "awaited_since")
     answers = {text(end.get(b"answer")) for end in ends}
@@ -140,6 +140,14 @@ def _note_whole(pipe: Pipeline, source: str, ends: Sequence[dict[bytes, bytes]],
     elif SILENT in answers and counts_failure:
         pipe.hincrby(key, "failures", 1)
     pipe.expire(key, _KEEP_SOURCE)
+
+
+def _read_something(ends: Sequence[dict[bytes, bytes]]) -> bool:
+    """Whether something was read, or nothing was to be: what ails single pipelines is no trouble of a source."""
+    pipelines, unread = (
+        sum(int(end.get(name, 0)) for end in ends) for name in (b"pipelines_total", b"pipelines_unread")
+    )
+    return unread < pipelines or not pipelines
 
 
 def _count_duration(pipe: Pipeline, source: str, ends: Sequence[dict[bytes, bytes]]) -> None:
@@ -154,7 +162,8 @@ def _count_duration(pipe: Pipeline, source: str, ends: Sequence[dict[bytes, byte
 def _ends_of(redis: Redis, source: str, parts: Iterable[dict[str, Any]]) -> list[dict[bytes, bytes]]:
     """Give what is written of the parts of a job that are this source's.
 
-    Each part's own end is written before it looks, so of parts that end at once the last one sees them all.
+    Single pipelines that could not be read are no trouble of the source, unless all are. Each part's own end
+    is written before it looks, so of parts that end at once the last one sees them all.
     """
     with redis.pipeline(transaction=False) as pipe:
         for part in parts:

@@ -13,7 +13,16 @@ from uuid import UUID
 from rq.job import Job, JobStatus
 from rq.registry import StartedJobRegistry
 
-from chm_web.ingestion.progress import Counts, IngestionJob, JobState, RejectedRun, SourceProgress, SyncScope, sum_up
+from chm_web.ingestion.progress import (
+    Counts,
+    IngestionJob,
+    JobState,
+    RejectedRun,
+    SourceProgress,
+    SyncScope,
+    UnreadPipeline,
+    sum_up,
+)
 from chm_web.ingestion.queue.connection import QUEUE_NAME, needs_redis, state, text
 from chm_web.services.exceptions import NotFound
 
@@ -173,6 +182,23 @@ def list_rejected(*, job_id: str, limit: int = 100) -> list[RejectedRun]:
     return rejected
 
 
+@needs_redis
+def list_unread(*, job_id: str, limit: int = 100) -> list[UnreadPipeline]:
+    """List pipelines that a job could not read while it read others, with the reasons.
+
+    Raises:
+        NotFound: there is no such job.
+        Unavailable: Redis does not answer.
+    """
+    redis = state().redis
+    unread: list[UnreadPipeline] = []
+    for part in _parts_of(redis.hgetall(f"chm:job:{job_id}")):
+        for raw in redis.lrange(f"chm:part:{part.id}:unread", 0, limit - 1):
+            values = json.loads(raw)
+            unread.append(UnreadPipeline(**{**values, "pipeline_id": UUID(values["pipeline_id"])}))
+    return unread[:limit]
+
+
 def _notice_the_dead() -> None:
     """Put parts whose worker died without a word back into the queue, or let them fail after too many tries.
 
@@ -248,6 +274,8 @@ def _part_progress(source: str, requested_at: datetime, raw: dict[Any, Any], rq_
         counts=Counts(*(number(name) for name in ("pages", "created", "updated", "unchanged", "rejected"))),
         pipelines_done=number("pipelines_done"),
         pipelines_total=number("pipelines_total"),
+        pipelines_unread=number("pipelines_unread"),
+        unread_example=text(raw.get(b"unread_example")) or None,
         started_at=moment("started_at"),
         ended_at=ended_at,
         error=error,
@@ -259,4 +287,11 @@ def _part_progress(source: str, requested_at: datetime, raw: dict[Any, Any], rq_
 def _by_source(parts: list[SourceProgress]) -> tuple[SourceProgress, ...]:
     """Put a source's shards together again: how the work is split is nobody's business outside."""
     names = list(dict.fromkeys(part.name for part in parts))
-    return tuple(sum_up(name, [part for part in parts if part.name == name]) for name in names)
+    return tuple(_judge(sum_up(name, [part for part in parts if part.name == name])) for name in names)
+
+
+def _judge(source: SourceProgress) -> SourceProgress:
+    """Let a source of which nothing at all could be read be one that has failed."""
+    if source.state is JobState.FINISHED and 0 < source.pipelines_total == source.pipelines_unread:
+        return replace(source, state=JobState.FAILED, error=source.warning, pipelines_unread=0)
+    return source

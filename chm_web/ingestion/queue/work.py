@@ -29,10 +29,10 @@ from chm_web.extensions import db
 from chm_web.ingestion.account import ingest_account
 from chm_web.ingestion.client import SourceBusy, SourceError
 from chm_web.ingestion.feeds import open_feed
-from chm_web.ingestion.job import Position, SourceIncomplete, ingest_pipelines, open_client
-from chm_web.ingestion.progress import Counts, RejectedRun, SyncScope, UnmappedReport
+from chm_web.ingestion.job import Position, ingest_pipelines, open_client
+from chm_web.ingestion.progress import Counts, RejectedRun, SyncScope, UnmappedReport, UnreadPipeline
 from chm_web.ingestion.queue.connection import KEEP, REDIS_AWAY, rq_queue, state, text
-from chm_web.ingestion.queue.signs import ANSWERED, SILENT, give_sign, note_read
+from chm_web.ingestion.queue.signs import ANSWERED, SILENT, give_sign, note_error, note_read
 from chm_web.ingestion.queue.telling import scope_of
 from chm_web.ingestion.queue.unmapped import note_unmapped
 from chm_web.ingestion.sources import Source
@@ -42,6 +42,7 @@ from chm_web.services.exceptions import ServiceError, Unavailable
 log = logging.getLogger(__name__)
 
 MAX_REJECTED_KEPT = 1000
+MAX_UNREAD_KEPT = 1000
 PART_TIMEOUT = timedelta(hours=6)
 # How long a dead worker's source stays locked, and how often a living one renews its lock.
 LOCK_SECONDS = 30
@@ -66,6 +67,7 @@ class _PartReporter:
         self.part_id = part_id
         self._key = f"chm:part:{part_id}"
         self._done: set[str] = set()
+        self.last_unread: UnreadPipeline | None = None
 
     def begin(self, pipelines: int) -> None:
         """Start counting, or go on: a part that comes back keeps what its earlier visits counted."""
@@ -108,6 +110,17 @@ class _PartReporter:
             pipe.hincrby(self._key, "pipelines_done", 1)
             pipe.sadd(f"{self._key}:done", str(pipeline_id))
             pipe.expire(f"{self._key}:done", KEEP)
+            pipe.execute()
+
+    def unread(self, pipeline: UnreadPipeline) -> None:
+        """Count one pipeline as one that could not be read, and keep why."""
+        self.last_unread = pipeline
+        with self._redis.pipeline() as pipe:
+            pipe.hincrby(self._key, "pipelines_unread", 1)
+            pipe.hsetnx(self._key, "unread_example", f"{pipeline.external_id}: {pipeline.reason}")
+            pipe.rpush(f"{self._key}:unread", json.dumps(asdict(pipeline), default=str))
+            pipe.ltrim(f"{self._key}:unread", 0, MAX_UNREAD_KEPT - 1)
+            pipe.expire(f"{self._key}:unread", KEEP)
             pipe.execute()
 
     def is_done(self, pipeline_id: UUID) -> bool:
@@ -240,14 +253,15 @@ def _read(source: Source, scope: SyncScope, shard: int, reporter: _PartReporter)
         note_read(here.redis, source=source.name, part_id=reporter.part_id, scope=scope, error=str(err))
         return None
     reporter.end(None, ANSWERED)
+    if reporter.last_unread is not None:
+        unread = reporter.last_unread
+        note_error(here.redis, source=source.name, error=f"{unread.external_id} could not be read: {unread.reason}")
     note_read(here.redis, source=source.name, part_id=reporter.part_id, scope=scope, error=None)
     return None
 
 
 def _answer_behind(err: SourceError | ServiceError) -> str:
-    """Tell whether a platform answered that could not be read whole: it did if only some pipelines were missing."""
-    if isinstance(err, SourceIncomplete):
-        return ANSWERED
+    """Tell whether it was the platform that could not be read; anything else says nothing of it."""
     return SILENT if isinstance(err, SourceError) else ""
 
 
