@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -118,6 +119,7 @@ def test_address_is_the_one_that_flask_makes(
     app: Flask, address: Callable[[UUID], str], endpoint: str, parameter: str, root: str
 ) -> None:
     for thing_id in (uuid4(), uuid4()):
+        values: dict[str, Any] = {parameter: thing_id}
         with app.test_request_context("/", environ_overrides={"SCRIPT_NAME": root}):
-            assert address(thing_id) == url_for(endpoint, **{parameter: str(thing_id)}) == address(thing_id)
+            assert address(thing_id) == url_for(endpoint, **values) == address(thing_id)
             assert address(thing_id).startswith(f"{root}/")
