@@ -59,6 +59,30 @@ def test_window_is_the_first_one_by_default(app: Flask) -> None:
     assert (found.since, found.until) == (NOW - timedelta(days=7), NOW)
 
 
+def test_window_may_be_another_one_by_default(app: Flask) -> None:
+    with app.test_request_context("/"):
+        assert asked.window(now=NOW, default="7d").key == "7d"
+    with app.test_request_context("/?window=24h"):
+        assert asked.window(now=NOW, default="7d").key == "24h"
+
+
+@pytest.mark.parametrize(
+    ("now", "since"),
+    [(NOW, datetime(2026, 10, 1, tzinfo=UTC)), (datetime(2026, 1, 1, tzinfo=UTC), datetime(2025, 12, 1, tzinfo=UTC))],
+)
+def test_month_is_the_calendar_month_before(app: Flask, now: datetime, since: datetime) -> None:
+    with app.test_request_context("/"):
+        found = asked.window(now=now, options=("month", "7d"))
+
+    assert (found.key, found.since, found.until) == ("month", since, now.replace(day=1, hour=0))
+    assert found.choices == [("month", "Last month"), ("7d", "7 d")]
+
+
+def test_window_of_ones_own_is_refused_where_there_is_none(app: Flask) -> None:
+    with app.test_request_context("/?window=custom&since=2026-11-01"), pytest.raises(BadRequest):
+        asked.window(now=NOW, custom=False)
+
+
 def test_custom_window_without_an_end_ends_now(app: Flask) -> None:
     with app.test_request_context("/?window=custom&since=2026-11-01"):
         found = asked.window(now=NOW)

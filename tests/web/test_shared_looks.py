@@ -31,16 +31,42 @@ def sharing(app: Flask) -> Iterator[Flask]:
     shared_looks.init_app(app)
 
 
-@pytest.mark.parametrize("path", ["/", "/overview/health", "/overview/changes", "/clients"])
+@pytest.mark.parametrize(
+    ("path", "left"),
+    [
+        *(("/", 1), ("/overview/health", 1), ("/overview/changes", 1), ("/clients", 1), ("/insights", 1)),
+        # The clients to choose from as well.
+        *(("/pipelines?health=failing", 2), ("/pipelines?order=health", 2), ("/pipelines?order=-finished", 2)),
+    ],
+)
 def test_second_look_asks_the_database_for_less(
-    sharing: Flask, client: FlaskClient, count_queries: CountQueries, path: str
+    sharing: Flask, client: FlaskClient, count_queries: CountQueries, path: str, left: int
 ) -> None:
     make_failing()
     first = count_queries(lambda: client.get(path))
     second = count_queries(lambda: client.get(path))
 
     # What is left tells that the inventory has not changed.
-    assert first > second == 1
+    assert first > second == left
+
+
+@pytest.mark.parametrize("query", ["", "?q=a", "?health=failing&q=a"])
+def test_list_that_is_no_look_at_the_fleet_is_not_shared(
+    sharing: Flask, client: FlaskClient, count_queries: CountQueries, query: str
+) -> None:
+    make_failing()
+
+    assert count_queries(lambda: client.get(f"/pipelines{query}")) == count_queries(
+        lambda: client.get(f"/pipelines{query}")
+    )
+
+
+def test_looks_of_different_lists_are_apart(sharing: Flask, client: FlaskClient) -> None:
+    failing = make_failing()
+
+    assert failing.name in client.get("/pipelines?health=failing").text
+    assert failing.name not in client.get("/pipelines?health=healthy").text
+    assert failing.name not in client.get("/pipelines?health=failing&platform=cron").text
 
 
 def test_run_shows_with_the_next_look(sharing: Flask, client: FlaskClient) -> None:
