@@ -10,7 +10,7 @@ if __name__ == "__main__":
     try:
         config = Config.from_env()
         logs.configure(config.log_level)
-        app = create_app(config)
+        app = create_app(config, session_name="chm worker")
     except ConfigError as err:
         sys.exit(f"CHM cannot start: {err}")
     with app.app_context():

@@ -13,7 +13,7 @@ try:
     logs.configure(config.log_level)
     # Before the app imports what counts.
     share_figures()
-    app = create_app(config, answers_requests=True)
+    app = create_app(config, answers_requests=True, session_name="chm web")
     prepare_first_start(config)
 except (ConfigError, ServiceError) as err:
     sys.exit(f"CHM cannot start: {err}")

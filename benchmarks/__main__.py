@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import dashboards, end_to_end, http_api, pages, platforms, record_runs
+from benchmarks import dashboards, end_to_end, http_api, migrations, pages, platforms, record_runs
 from benchmarks.environment import Bench, BenchError, count_runs, open_bench
 from benchmarks.report import Report, save
 from chm_web.config import ROOT
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Report]] = {
     "http": http_api.run,
     "pages": pages.run,
     "dashboards": dashboards.run,
+    "migrations": migrations.run,
 }
 DEFAULT_RUNS = 5_000_000
 QUICK_RUNS = 100_000

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.environment import Bench
+from benchmarks.environment import SESSION_NAME, Bench
 from benchmarks.report import Line, Report, at_most
 from chm_web.queries import RANDOM_PAGE_COST
 from chm_web.services.reader import grant_reader, revoke_reader
@@ -167,7 +167,9 @@ def _reader(bench: Bench) -> Iterator[psycopg.Connection[Any]]:
     password = secrets.token_hex(24)
     grant_reader(role=_ROLE, password=password, with_error_texts=True)
     try:
-        with psycopg.connect(bench.database_url, user=_ROLE, password=password, autocommit=True) as connection:
+        with psycopg.connect(
+            bench.database_url, user=_ROLE, password=password, autocommit=True, application_name=SESSION_NAME
+        ) as connection:
             yield connection
     finally:
         revoke_reader(role=_ROLE)

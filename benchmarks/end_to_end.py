@@ -11,7 +11,7 @@ from uuid import UUID
 
 from redis import Redis
 
-from benchmarks.environment import BENCH_MARK, PARTNER_TOKEN, Bench, BenchError
+from benchmarks.environment import BENCH_MARK, PARTNER_TOKEN, SESSION_NAME, Bench, BenchError
 from benchmarks.memory import MemoryWatch
 from benchmarks.partner import external_id
 from benchmarks.processes import finish_job, start_server, start_workers, sweep
@@ -62,7 +62,7 @@ def run(bench: Bench) -> Report:
     with ExitStack() as stack:
         bench = _with_partner(stack, bench, load)
         # The app of this process has to know the partner too: it asks for the ingestions.
-        with create_app(Config.from_env(bench.environ)).app_context():
+        with create_app(Config.from_env(bench.environ), session_name=SESSION_NAME).app_context():
             sweep(bench)
             client_id = _inventory(load)
             try:

@@ -25,6 +25,9 @@ from chm_web.embedded import embedded_services
 from chm_web.extensions import db
 
 PARTNER_TOKEN = "benchmark-token-of-no-value"  # noqa: S105 - guards made-up data on the loopback interface
+SESSION_NAME = "chm bench"
+"""What the database calls the benchmarks' own sessions."""
+
 BENCH_MARK = "bench-"
 """What the external ids of all runs begin with that benchmarks write: so that leftovers can be swept away."""
 
@@ -57,7 +60,7 @@ class Bench:
     @contextmanager
     def connect(self) -> Iterator[psycopg.Connection[Any]]:
         """Open a connection in autocommit mode, beside the app's own."""
-        with psycopg.connect(self.database_url, autocommit=True) as connection:
+        with psycopg.connect(self.database_url, autocommit=True, application_name=SESSION_NAME) as connection:
             yield connection
 
     def say(self, message: str) -> None:
@@ -89,7 +92,7 @@ def open_bench(data_dir: Path, *, runs: int, console: Console, quick: bool, prof
             "CHM_REDIS_URL": redis_url or services.redis_url,
             "CHM_SECRET_KEY": secrets.token_hex(32),
         }
-        app = create_app(Config.from_env(environ))
+        app = create_app(Config.from_env(environ), session_name=SESSION_NAME)
         bench = Bench(app=app, environ=environ, data_dir=data_dir, console=console, quick=quick, profile=profile)
         with app.app_context():
             flask_migrate.upgrade()

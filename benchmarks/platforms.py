@@ -11,7 +11,7 @@ from uuid import UUID
 import requests
 from sqlalchemy import insert
 
-from benchmarks.environment import BENCH_MARK, Bench, BenchError
+from benchmarks.environment import BENCH_MARK, SESSION_NAME, Bench, BenchError
 from benchmarks.memory import MemoryWatch
 from benchmarks.platform_server import PAGE_SIZE, external_id
 from benchmarks.processes import finish_job, start_server, start_workers, sweep
@@ -82,7 +82,7 @@ def run(bench: Bench) -> Report:
         options = {"pipelines": load.pipelines, "changed": load.changed, "delay": DELAY_SECONDS}
         address = start_server(stack, bench, "platform_server", options)
         bench = _with_sources(bench, address)
-        with create_app(Config.from_env(bench.environ)).app_context():
+        with create_app(Config.from_env(bench.environ), session_name=SESSION_NAME).app_context():
             sweep(bench)
             with _inventory(bench, load):
                 account = _measure_account(bench, load, address)

@@ -18,6 +18,7 @@ import psycopg
 from sqlalchemy import text
 from uuid_utils import uuid7
 
+from benchmarks.environment import SESSION_NAME
 from benchmarks.samples import Batch, payload_bytes
 from chm_web import create_app
 from chm_web.config import Config
@@ -94,7 +95,7 @@ def _receive(pipe: Connection, seconds: float) -> Any:
 
 def _serve(pipe: Connection, environ: dict[str, str]) -> None:
     """The process: make the records, wait for the word, write them, tell."""
-    with create_app(Config.from_env(environ)).app_context():
+    with create_app(Config.from_env(environ), session_name=SESSION_NAME).app_context():
         pipelines = list(db.session.scalars(text("SELECT id FROM pipelines ORDER BY id")))
         db.session.commit()
         pipe.send("ready")

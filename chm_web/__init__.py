@@ -7,11 +7,14 @@ from flask import Flask
 from chm_web.config import ROOT, Config
 
 
-def create_app(config: Config | None = None, *, answers_requests: bool = False) -> Flask:
+def create_app(config: Config | None = None, *, answers_requests: bool = False, session_name: str = "chm") -> Flask:
     """Make the web app, wired to the services that ``config`` names (default: the environment's).
 
-    With ``answers_requests`` no SQL statement may take longer than the configuration allows: people wait for it.
-    Workers, migrations and other commands take the time that they need.
+    Args:
+        config: what it is told from outside.
+        answers_requests: no SQL statement may take longer than the configuration allows: people wait for it. Workers,
+            migrations and other commands take the time that they need.
+        session_name: what the database calls the app's sessions (``application_name``), for whoever looks who is there.
 
     Raises:
         ConfigError: the environment does not describe a configuration that can work.
@@ -38,7 +41,7 @@ def create_app(config: Config | None = None, *, answers_requests: bool = False) 
             # A restarted database costs a reconnect, not an error page.
             "pool_pre_ping": True,
             "connect_args": {
-                "application_name": "chm",
+                "application_name": session_name,
                 "options": f"-c timezone=UTC -c random_page_cost={RANDOM_PAGE_COST}{timeout}",
                 "connect_timeout": 5,
             },

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import flask_migrate
 import psycopg
 import pytest
 import sqlalchemy as sa
@@ -18,13 +19,18 @@ from click.testing import CliRunner, Result
 from flask import Flask
 from redis import Redis
 
-from chm_web.access.permissions import Role
+from chm_web import create_app
+from chm_web.access.permissions import Role, Scope
+from chm_web.access.tokens import TokenFile
 from chm_web.access.users import UserFile
 from chm_web.commands.doctor import doctor, examine
 from chm_web.commands.doctor_files import FREE_MUST, FREE_SHOULD, judge_space
+from chm_web.config import Config
+from chm_web.extensions import db
 from chm_web.ingestion.queue.signs import give_sign
 from chm_web.services.diagnosis import Finding, Level, judge_clock
 from tests.conftest import new_database
+from tests.ingestion.conftest import wait_until
 
 Environ = dict[str, str]
 
@@ -105,6 +111,56 @@ def test_no_source(environ: Environ) -> None:
     assert trouble(environ)[:2] == ("ingestion", Level.WARN)
 
 
+@pytest.fixture
+def sources(environ: Environ, tmp_path: Path) -> Path:
+    """A file of sources in place of the one partner."""
+    del environ["CHM_PARTNER_API_BASE_URL"]
+    environ["CHM_SOURCES_FILE"] = str(tmp_path / "sources.toml")
+    return tmp_path / "sources.toml"
+
+
+def test_sources_of_a_file_are_sources(environ: Environ, sources: Path) -> None:
+    sources.write_text('[sources.vendor]\nkind = "partner"\nbase_url = "http://127.0.0.1:9"\n')
+    assert troubles(environ) == []
+
+
+def test_a_sources_secret_that_everybody_may_read(environ: Environ, sources: Path) -> None:
+    sources.write_text('[sources.v]\nkind = "partner"\nbase_url = "http://127.0.0.1:9"\ntoken = "file:token"\n')
+    token = sources.with_name("token")
+    token.write_text(secrets.token_hex(16))
+    token.chmod(0o604)
+    assert trouble(environ) == ("secrets", Level.WARN, f"Everybody on this machine may read {token}.")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "CHM_SOURCES_FILE: cannot read "),
+        ("[sources.vendor", "sources.toml is not TOML: "),
+        ('[sources.vendor]\nkind = "partnr"\nbase_url = "http://x"', "sources.vendor.kind: must be one of: "),
+        (
+            '[sources.vendor]\nkind = "partner"\nbase_url = "http://x"\ntoken = "env:NO_SUCH_TOKEN"',
+            "sources.vendor.token: the environment variable NO_SUCH_TOKEN is empty.",
+        ),
+        (
+            '[sources.vendor]\nkind = "partner"\nbase_url = "http://x"\ntoken = "file:gone"',
+            "sources.vendor.token: cannot read ",
+        ),
+    ],
+)
+def test_a_file_of_sources_that_cannot_work(environ: Environ, sources: Path, text: str | None, said: str) -> None:
+    if text is not None:
+        sources.write_text(text)
+    check, level, message = trouble(environ)
+    assert (check, level) == ("configuration", Level.FAIL)
+    assert said in message
+
+
+def test_destinations_that_nobody_can_have_meant(environ: Environ) -> None:
+    environ["CHM_DESTINATION_PORTS"] = "https"
+    assert trouble(environ)[2].startswith("CHM_DESTINATION_PORTS must list ports")
+
+
 # -- the database -------------------------------------------------------------------------------------------------
 
 
@@ -167,6 +223,71 @@ def test_a_database_that_was_never_migrated(environ: Environ) -> None:
         check, level, message = trouble({**environ, "CHM_DATABASE_URL": url})
     assert (check, level) == ("migrations", Level.FAIL)
     assert message.startswith("The schema is at nothing, not at ")
+
+
+@contextmanager
+def migrated(environ: Environ) -> Iterator[tuple[Environ, sa.Connection]]:
+    """A database of its own with the newest schema: the environment that names it, and a connection."""
+    with new_database(environ["CHM_DATABASE_URL"]) as url:
+        own = {**environ, "CHM_DATABASE_URL": url}
+        app = create_app(Config.from_env(own))
+        with app.app_context():
+            flask_migrate.upgrade()
+            with db.engine.connect() as connection:
+                yield own, connection
+            db.engine.dispose()
+
+
+def test_a_schema_that_is_older_than_the_code(environ: Environ) -> None:
+    with migrated(environ) as (own, _):
+        flask_migrate.downgrade(revision="0003")
+        check, level, message = trouble(own)
+    assert (check, level) == ("migrations", Level.FAIL)
+    assert message.startswith("The schema is at 0003, not at ")
+    assert message.endswith("Run: chm db upgrade")
+
+
+def test_a_schema_that_is_newer_than_the_code(environ: Environ) -> None:
+    with migrated(environ) as (own, connection):
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.commit()
+        check, level, message = trouble(own)
+    assert (check, level) == ("migrations", Level.FAIL)
+    assert "9999, which this version of CHM does not know" in message
+    assert "chm db upgrade" not in message
+
+
+def test_a_database_with_no_connection_left_for_us(environ: Environ, stranger: str) -> None:
+    with server(environ) as connection:
+        connection.execute(sa.text(f"ALTER ROLE {sa.make_url(stranger).username} CONNECTION LIMIT 0"))
+    check, level, message = trouble({**environ, "CHM_DATABASE_URL": stranger})
+    assert (check, level) == ("database", Level.FAIL)
+    assert "too many connections" in message
+
+
+def test_a_role_that_may_make_no_temporary_tables(environ: Environ, stranger: str) -> None:
+    with migrated(environ) as (own, connection):
+        url = sa.make_url(own["CHM_DATABASE_URL"])
+        role = sa.make_url(stranger).username
+        connection.execute(sa.text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"))
+        connection.execute(sa.text(f"REVOKE TEMPORARY ON DATABASE {url.database} FROM PUBLIC"))
+        connection.commit()
+        as_stranger = sa.make_url(stranger).set(database=url.database).render_as_string(hide_password=False)
+        check, level, message = trouble({**own, "CHM_DATABASE_URL": as_stranger})
+    assert (check, level) == ("rights", Level.FAIL)
+    assert message.endswith("may make no temporary tables, which taking runs in needs.")
+
+
+def test_a_role_that_may_not_upgrade_is_a_warning(environ: Environ, stranger: str) -> None:
+    with migrated(environ) as (own, connection):
+        url = sa.make_url(own["CHM_DATABASE_URL"])
+        role = sa.make_url(stranger).username
+        connection.execute(sa.text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"))
+        connection.commit()
+        as_stranger = sa.make_url(stranger).set(database=url.database).render_as_string(hide_password=False)
+        check, level, message = trouble({**own, "CHM_DATABASE_URL": as_stranger})
+    assert (check, level) == ("rights", Level.WARN)
+    assert "upgrades of the schema will fail" in message
 
 
 @pytest.fixture
@@ -232,6 +353,39 @@ def test_a_redis_that_is_a_replica(environ: Environ, redis: Redis) -> None:
     assert (check, level, message) == ("redis", Level.FAIL, "This Redis is a replica.")
 
 
+def test_a_redis_whose_password_is_another_one(environ: Environ, redis: Redis) -> None:
+    redis.acl_setuser("chm", enabled=True, passwords=["+" + secrets.token_hex(8)], commands=["+@all"], keys=["*"])
+    try:
+        environ["CHM_REDIS_URL"] = _with_user(environ["CHM_REDIS_URL"], "chm", "not-this-one")
+        check, level, message = trouble(environ)
+    finally:
+        redis.acl_deluser("chm")
+    assert (check, level) == ("redis", Level.FAIL)
+    assert message.startswith("Redis cannot be used: ")
+    assert "not-this-one" not in message
+
+
+def _with_user(url: str, name: str, password: str) -> str:
+    if url.startswith("unix://"):
+        return url.replace("unix://", f"unix://{name}:{password}@", 1)
+    return url.replace("://", f"://{name}:{password}@", 1)
+
+
+def test_a_redis_that_cannot_save(environ: Environ, redis: Redis) -> None:
+    before = redis.config_get("dbfilename")["dbfilename"] or "dump.rdb"
+    redis.set("chm:something", "to save")
+    redis.config_set("dbfilename", "x" * 300)
+    try:
+        redis.bgsave()
+        wait_until(lambda: redis.info("persistence")["rdb_last_bgsave_status"] != "ok")
+        check, level, message = trouble(environ)
+    finally:
+        redis.config_set("dbfilename", before)
+        redis.bgsave()
+        wait_until(lambda: redis.info("persistence")["rdb_last_bgsave_status"] == "ok")
+    assert (check, level, message) == ("redis", Level.FAIL, "Redis could not save its data.")
+
+
 @pytest.mark.parametrize(
     ("silent", "said"), [("worker", "No worker is alive since "), ("schedule", "The schedule does not run since ")]
 )
@@ -251,9 +405,13 @@ def test_a_source_that_is_behind(environ: Environ, redis: Redis) -> None:
 # -- files --------------------------------------------------------------------------------------------------------
 
 
-def test_users_that_others_may_read(environ: Environ) -> None:
-    Path(environ["CHM_USERS_FILE"]).chmod(0o644)
-    assert trouble(environ)[:2] == ("users", Level.WARN)
+@pytest.mark.parametrize(("variable", "what"), [("CHM_USERS_FILE", "users"), ("CHM_TOKENS_FILE", "tokens")])
+def test_credentials_that_others_may_read(environ: Environ, variable: str, what: str) -> None:
+    file = Path(environ[variable])
+    if what == "tokens":
+        TokenFile(file).create(name="loader", scope=Scope.INGEST)
+    file.chmod(0o644)
+    assert trouble(environ) == (what, Level.WARN, f"Others than its owner have rights to {file}.")
 
 
 @pytest.mark.parametrize("variable", ["CHM_USERS_FILE", "CHM_TOKENS_FILE"])

@@ -106,14 +106,14 @@ def test_readyz_names_the_redis_that_is_away(config: Config, app: Flask) -> None
 
 @pytest.mark.usefixtures("worker")
 def test_readyz_at_a_wrong_migration_says_what_to_run(client: FlaskClient, session: scoped_session[Session]) -> None:
-    session.execute(sa.text("UPDATE alembic_version SET version_num = '0000'"))
+    session.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
     session.commit()
 
     response = client.get("/readyz")
 
     assert response.status_code == 503
     checks = response.get_json()["checks"]
-    assert checks["migrations"].startswith("The schema is at 0000, not at ")
+    assert checks["migrations"].startswith("The schema is at 0001, not at ")
     assert checks["migrations"].endswith("Run: chm db upgrade")
     assert checks["database"] == "ok"
 

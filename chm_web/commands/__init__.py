@@ -29,9 +29,21 @@ from chm_web.config import ConfigError
 
 def _create_app() -> Flask:
     try:
-        return create_app()
+        return create_app(session_name=_session_name())
     except ConfigError as err:
         raise NoAppException(str(err)) from err
+
+
+def _session_name() -> str:
+    """Give the command as it was typed, without its arguments: ``chm db upgrade``."""
+    context, names = click.get_current_context(silent=True), list[str]()
+    if context is not None and context.invoked_subcommand is not None:
+        # A group that asks for the app itself, before its command does.
+        names.append(context.invoked_subcommand)
+    while context is not None and context.parent is not None:
+        names.insert(0, context.info_name or "")
+        context = context.parent
+    return " ".join(["chm", *names])
 
 
 class _Cli(FlaskGroup):

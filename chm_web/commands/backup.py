@@ -96,7 +96,7 @@ def restore(file: Path, force: bool) -> None:
 
 def _database() -> Database:
     config: Config = current_app.config["CHM"]
-    return Database(config.database_url)
+    return Database(config.database_url, session_name=f"chm {click.get_current_context().info_name}")
 
 
 def _check(restorer: Program, file: Path) -> None:

@@ -45,12 +45,12 @@ class Program:
 class Database:
     """The configured database, as PostgreSQL's programs are told of it."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, *, session_name: str) -> None:
         url = make_url(database_url)
         _, parts = url.get_dialect()().create_connect_args(url)
         # A command line can be read by everybody on the machine, the environment of a process cannot.
         self._password = parts.pop("password", None)
-        self._address = make_conninfo("", **{"connect_timeout": 5, **parts})
+        self._address = make_conninfo("", **{"connect_timeout": 5, **parts, "application_name": session_name})
 
     def look(self) -> tuple[int, bool]:
         """Give the server's major version, and whether the database is empty.

@@ -130,7 +130,7 @@ def _run(
     demo = _Demo(data_dir, environ)
     with console.status("Starting the partner ..."):
         environ["CHM_PARTNER_API_BASE_URL"] = _start_partner(stack, demo)
-    app = create_app(Config.from_env(environ))
+    app = create_app(Config.from_env(environ), session_name="chm demo")
     with app.app_context():
         with console.status("Preparing the database and the inventory ..."):
             flask_migrate.upgrade()

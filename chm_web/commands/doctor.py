@@ -14,9 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from chm_web import create_app
 from chm_web.commands.doctor_files import diagnose_files
 from chm_web.config import LOOPBACK_HOSTS, Config, ConfigError
+from chm_web.extensions import db
 from chm_web.ingestion import queue
 from chm_web.ingestion.problems import ingestion_problems
-from chm_web.services.diagnosis import Finding, Level, diagnose_database
+from chm_web.services.diagnosis import DOCTOR, Finding, Level, diagnose_database
 from chm_web.services.exceptions import ServiceError
 from chm_web.services.schema import check_migrations
 
@@ -46,7 +47,7 @@ def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Look at the installation that ``environ`` describes. What rests on something broken is left out."""
     try:
         config = Config.from_env(environ)
-        app = create_app(config)
+        app = create_app(config, session_name=DOCTOR)
     except ConfigError as err:
         yield Finding("configuration", Level.FAIL, str(err), "Mend it and run this again: nothing else was looked at.")
         return
@@ -56,10 +57,11 @@ def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
     with app.app_context():
         if all(finding.level is not Level.FAIL for finding in database):
             yield _migrations()
+            db.engine.dispose()
         redis = queue.diagnose_redis()
         yield redis
         if redis.level is not Level.FAIL:
-            yield from _ingestion(config)
+            yield from _ingestion()
     yield from diagnose_files(config, environ)
 
 
@@ -76,17 +78,18 @@ def _migrations() -> Finding:
     try:
         check_migrations()
     except ServiceError as err:
-        return Finding("migrations", Level.FAIL, err.message, "Make a backup, then run: chm db upgrade")
+        return Finding("migrations", Level.FAIL, err.message, "Make a backup first.")
     except SQLAlchemyError as err:
         return Finding("migrations", Level.FAIL, str(err).splitlines()[0], "See the database's log.")
     return Finding("migrations", Level.OK, "The schema is the newest.")
 
 
-def _ingestion(config: Config) -> Iterator[Finding]:
+def _ingestion() -> Iterator[Finding]:
     """Tell of workers, the schedule and the sources what every page's banner tells."""
-    if config.partner_api_base_url is None:
+    if not queue.list_sources():
         message = "No source is configured: CHM knows only the runs that are reported to it."
-        yield Finding("ingestion", Level.WARN, message, "Set CHM_PARTNER_API_BASE_URL if there is one to read.")
+        remedy = "Set CHM_SOURCES_FILE or CHM_PARTNER_API_BASE_URL if there is one to read."
+        yield Finding("ingestion", Level.WARN, message, remedy)
         return
     problems = ingestion_problems(now=datetime.now(UTC))
     for problem in problems:

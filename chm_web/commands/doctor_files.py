@@ -11,19 +11,21 @@ from pathlib import Path
 from chm_web.access.tokens import TokenFile
 from chm_web.access.users import UserFile
 from chm_web.config import Config
+from chm_web.ingestion.sources_config import secret_files
 from chm_web.services.diagnosis import Finding, Level
 from chm_web.services.exceptions import ServiceError
 
 FREE_MUST = 200 * 1024**2
 FREE_SHOULD = 2 * 1024**3
-_OWN = "CHM_USERS_FILE", "CHM_TOKENS_FILE"
+# Looked at by themselves, or without a secret in them.
+_OTHERS = "CHM_USERS_FILE", "CHM_TOKENS_FILE", "CHM_SOURCES_FILE"
 
 
 def diagnose_files(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Judge the files of users, tokens and secrets, and the space where CHM writes."""
     yield _users(config)
     yield _tokens(config)
-    yield _secrets(environ)
+    yield _secrets(config, environ)
     directory = next(parent for parent in config.users_file.parents if parent.exists())
     usage = shutil.disk_usage(directory)
     yield judge_space(directory, free=usage.free)
@@ -50,9 +52,12 @@ def _tokens(config: Config) -> Finding:
     return _private("tokens", config.tokens_file, f"{count} API token{'' if count == 1 else 's'}.")
 
 
-def _secrets(environ: Mapping[str, str]) -> Finding:
+def _secrets(config: Config, environ: Mapping[str, str]) -> Finding:
     given = {name: Path(value) for name, value in environ.items() if name.startswith("CHM_") and name.endswith("_FILE")}
-    open_to_all = [f"{name} ({path})" for name, path in given.items() if name not in _OWN and _others_may(path)]
+    files = {f"{name} ({path})": path for name, path in given.items() if name not in _OTHERS}
+    if config.sources_file is not None:
+        files |= {str(path): path for path in secret_files(config.sources_file)}
+    open_to_all = [name for name, path in files.items() if _others_may(path)]
     if open_to_all:
         message = f"Everybody on this machine may read {', '.join(sorted(open_to_all))}."
         return Finding("secrets", Level.WARN, message, "chmod o-rwx these files, and let CHM's account own them.")

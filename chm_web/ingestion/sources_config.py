@@ -66,6 +66,13 @@ def sources_of(config: Config, environ: Mapping[str, str] | None = None) -> tupl
     return tuple(sources)
 
 
+def secret_files(path: Path) -> list[Path]:
+    """Give the files that hold the secrets of a file of sources which ``sources_of`` has taken."""
+    tables = tomllib.loads(path.read_text(encoding="utf-8")).get("sources", {}).values()
+    references = [table[key] for table in tables for key in _SECRETS if key in table]
+    return [path.parent / reference.removeprefix("file:") for reference in references if reference.startswith("file:")]
+
+
 def _partner_of(config: Config, base_url: str) -> Source:
     try:
         platforms = tuple(Platform(name) for name in config.partner_api_platforms)

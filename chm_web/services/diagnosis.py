@@ -11,6 +11,9 @@ import psycopg
 from psycopg.rows import namedtuple_row
 from sqlalchemy.engine import make_url
 
+DOCTOR = "chm doctor"
+"""What the database calls the sessions of those who look."""
+
 OLDEST_POSTGRESQL = 15
 # The health of the present is told from that of the past by five minutes.
 CLOCK_MAY_DIFFER = timedelta(seconds=10)
@@ -65,7 +68,8 @@ def diagnose_database(database_url: str) -> list[Finding]:
     try:
         # With an encoding named, a database that has none (SQL_ASCII) answers in text as well.
         with psycopg.connect(
-            **{"connect_timeout": 5, **parts, "client_encoding": "utf8"}, row_factory=namedtuple_row
+            **{"connect_timeout": 5, **parts, "client_encoding": "utf8", "application_name": DOCTOR},
+            row_factory=namedtuple_row,
         ) as connection:
             facts: Any = connection.execute(_FACTS).fetchone()
     except psycopg.Error as err:

@@ -32,10 +32,18 @@ def check_migrations() -> None:
     """
     current = MigrationContext.configure(db.session.connection()).get_current_revision()
     db.session.commit()
-    if current != _head():
-        raise Unavailable(f"The schema is at {current or 'nothing'}, not at {_head()}. Run: chm db upgrade")
+    head, known = _revisions()
+    if current is not None and current not in known:
+        raise Unavailable(
+            f"The schema is at {current}, which this version of CHM does not know: a newer one has upgraded it. Run "
+            "that one, or let it go back by: chm db downgrade"
+        )
+    if current != head:
+        raise Unavailable(f"The schema is at {current or 'nothing'}, not at {head}. Run: chm db upgrade")
 
 
 @lru_cache(maxsize=1)
-def _head() -> str | None:
-    return ScriptDirectory(str(ROOT / "migrations")).get_current_head()
+def _revisions() -> tuple[str, frozenset[str]]:
+    """The newest migration, and all that there are."""
+    scripts = list(ScriptDirectory(str(ROOT / "migrations")).walk_revisions())
+    return scripts[0].revision, frozenset(script.revision for script in scripts)

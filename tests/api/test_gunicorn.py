@@ -46,6 +46,9 @@ IDS = [
 ]
 
 
+MAX_BYTES = 50_000
+
+
 @dataclass(frozen=True)
 class Service:
     """A service that uses the API over HTTP."""
@@ -74,6 +77,7 @@ def service(committed_app: Flask, config: Config, tokens: dict[Scope, str], tmp_
         "CHM_SECRET_KEY": config.secret_key,
         "CHM_USERS_FILE": str(tmp_path / "users.json"),
         "CHM_TOKENS_FILE": str(config.tokens_file),
+        "CHM_MAX_REQUEST_BYTES": str(MAX_BYTES),
     }
     command = [sys.executable, "-m", "gunicorn", "wsgi:app", "--bind", f"127.0.0.1:{port}", "--threads", "2"]
     log = tmp_path / "gunicorn.log"
@@ -134,3 +138,35 @@ def test_a_request_under_way_is_answered_when_the_server_is_asked_to_stop(servic
 
         assert answer.result(30).json()["name"] == "renamed"
     assert service.server.wait(30) == 0
+
+
+@pytest.mark.parametrize("how", ["told", "in chunks"])
+def test_a_body_above_the_limit_is_refused_also_when_its_length_is_not_told(service: Service, how: str) -> None:
+    body = b'{"name": "' + b"x" * MAX_BYTES + b'"}'
+    headers = {"Authorization": f"Bearer {service.token}", "Content-Type": "application/json"}
+    sent = body if how == "told" else iter([body[:20_000], body[20_000:]])
+    answer = requests.post(f"{service.address}{PREFIX}/clients", data=sent, headers=headers, timeout=30)
+
+    # Of chunks no more is read than is allowed, and what was read is no JSON.
+    refusals = {"told": (413, "payload_too_large"), "in chunks": (400, "validation_error")}
+    assert (answer.status_code, answer.json()["error"]["code"]) == refusals[how]
+    assert service.ask("GET", "/clients").json()["items"] == []
+
+
+def test_a_form_above_the_limit_is_refused_before_anybody_is_asked_for(service: Service) -> None:
+    form = {"name": "mira", "password": "x" * MAX_BYTES}
+    assert requests.post(f"{service.address}/sign-in", data=form, timeout=30).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/healthz?" + "x" * 5_000, {}),
+        ("/healthz", {"X-Long": "x" * 20_000}),
+        ("/healthz", {f"X-{n}": "x" for n in range(200)}),
+    ],
+    ids=["a long address", "a long header", "many headers"],
+)
+def test_addresses_and_headers_have_limits_too(service: Service, path: str, headers: dict[str, str]) -> None:
+    assert 400 <= requests.get(service.address + path, headers=headers, timeout=30).status_code < 500
+    assert answers(f"{service.address}/healthz")

@@ -17,6 +17,8 @@ def diagnose_redis() -> Finding:
     try:
         facts: dict[str, Any] = state().redis.info()
     except RedisError as err:
+        if str(err).startswith("MISCONF"):
+            return _cannot_save()
         remedy = "Check that Redis runs and that CHM_REDIS_URL names its host, port and password."
         return _found(Level.FAIL, f"Redis cannot be used: {err}", remedy)
     version = facts["redis_version"]
@@ -25,9 +27,13 @@ def diagnose_redis() -> Finding:
     if facts["role"] != "master":
         return _found(Level.FAIL, "This Redis is a replica.", "Point CHM_REDIS_URL at the primary server.")
     if facts["rdb_last_bgsave_status"] != "ok":
-        remedy = "See its log; mostly its disk is full or not writable. Until then it may refuse writes."
-        return _found(Level.FAIL, "Redis could not save its data.", remedy)
+        return _cannot_save()
     return _judge_loss(facts)
+
+
+def _cannot_save() -> Finding:
+    remedy = "See its log; mostly its disk is full or not writable. Until then it may refuse writes."
+    return _found(Level.FAIL, "Redis could not save its data.", remedy)
 
 
 def _judge_loss(facts: dict[str, Any]) -> Finding:
