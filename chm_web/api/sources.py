@@ -18,7 +18,7 @@ from chm_web.ingestion.problems import behind_since
 from chm_web.ingestion.queue import Signs, SourceSigns
 from chm_web.json_answers import Schema
 from chm_web.models import Platform
-from chm_web.schemas import UtcTime, told
+from chm_web.schemas.base import UtcTime, told
 
 blueprint = ApiBlueprint("api_sources", __name__, description="What runs are read from.")
 
