@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from flask import Flask
 
 from chm_web.extensions import db
-from chm_web.models import Platform, Run
-from tests.factories import make_pipeline
+from chm_web.models import Platform, Run, RunStatus
+from tests.factories import find_run, make_pipeline
 from tests.http import ApiClient
 from tests.ingestion.lineage import captured
 
@@ -92,9 +92,9 @@ def pipelines(app: Flask) -> dict[Any, str]:
     return {make_pipeline(external_id=name, platform=platform).id: name for name, platform in known}
 
 
-def in_order(order: str | int) -> list[dict[str, Any]]:
-    """All recorded events in an order: a name, or the seed of a random one."""
-    events = list(captured(*FOLDERS))
+def in_order(order: str | int, *folders: str) -> list[dict[str, Any]]:
+    """The recorded events of these folders, or of all, in an order: a name, or the seed of a random one."""
+    events = list(captured(*folders or FOLDERS))
     if order == "reversed":
         events.reverse()
     elif order == "ends first":
@@ -174,3 +174,28 @@ def test_without_pipelines_all_runs_are_unmapped(api: ApiClient) -> None:
     assert (result["unmapped"], result["ignored"]) == (19, 27)
     shown = {item["name"]: item["count"] for item in api.get("/ingestion/unmapped").get_json()["items"]}
     assert shown == {LOADER: 9, f"chm_prod/{DAG}": 4, DBT: 6}
+
+
+CLEARED = "manual__2026-11-28T02:15:40.403282+00:00"
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_run_that_was_cleared_is_its_second_attempt_in_any_order(api: ApiClient, order: str | int) -> None:
+    pipeline = make_pipeline(external_id="pushed_orders", platform=Platform.AIRFLOW)
+    for event in in_order(order, "airflow_cleared"):
+        assert api.post("/lineage", event).status_code == 201
+
+    run = find_run(pipeline.id, CLEARED)
+    assert (run.status, run.error_message, run.status_reason) == (RunStatus.SUCCESS, None, None)
+    assert run.started_at == datetime(2026, 11, 28, 2, 16, 53, 365987, UTC)
+    assert run.finished_at == datetime(2026, 11, 28, 2, 17, 6, 523593, UTC)
+    assert db.session.scalar(sa.select(sa.func.count()).select_from(Run)) == 1
+
+
+def test_run_that_failed_before_it_is_cleared_says_why(api: ApiClient) -> None:
+    pipeline = make_pipeline(external_id="pushed_orders", platform=Platform.AIRFLOW)
+    for event in in_order("as they came", "airflow_cleared")[:4]:
+        api.post("/lineage", event)
+
+    run = find_run(pipeline.id, CLEARED)
+    assert (run.status, run.error_message) == (RunStatus.FAILED, "extract: vendor file missing: orders.csv")

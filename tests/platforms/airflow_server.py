@@ -137,6 +137,7 @@ def _environ(programs: Path, home: Path, port: int, passwords_file: Path, lineag
         "CORE__LOAD_EXAMPLES": "False",
         "CORE__DAGS_FOLDER": str(DAGS),
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "CORE__PARALLELISM": "4",
         "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,chm:viewer",
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file),
         "CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",

@@ -118,7 +118,7 @@ def chm(
         web.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def airflow(chm: Chm, airflow_port: int, airflow_passwords: dict[str, str]) -> Iterator[AirflowServer]:
     """A running Airflow, whose push goes to CHM."""
     lineage = {

@@ -1,4 +1,4 @@
-"""A real Airflow, read by a real worker: what it answers is what the adapter takes it to answer."""
+"""A real Airflow, read by a real worker and pushing by itself: what it says is what the adapters take it to say."""
 
 from __future__ import annotations
 
@@ -16,25 +16,34 @@ from chm_web.ingestion.progress import NO_PIPELINE, IngestionJob
 from chm_web.ingestion.queue import list_sources, list_unmapped
 from chm_web.models import Pipeline, Platform, RunStatus
 from tests.factories import find_run, make_pipeline
+from tests.ingestion.conftest import wait_until
 from tests.platforms.airflow_server import (
+    PUSHED,
     TOKEN_LEEWAY_SECONDS,
     TOKEN_SECONDS,
     AirflowServer,
     facts_of,
     facts_told,
 )
-from tests.platforms.conftest import Chm
+from tests.platforms.conftest import Chm, runs_of
 
 pytestmark = [pytest.mark.platforms, pytest.mark.timeout(2400)]
 
 Ingest = Callable[[], IngestionJob]
 NIGHTLY = "nightly_orders"
+MISSING = "vendor file missing: orders.csv"
 
 
 @pytest.fixture
 def nightly(reading_app: Flask) -> Pipeline:
     """The pipeline of the DAG ``nightly_orders``."""
     return make_pipeline(external_id=NIGHTLY, platform=Platform.AIRFLOW)
+
+
+@pytest.fixture
+def pushed(reading_app: Flask) -> Pipeline:
+    """The pipeline of the DAG that pushes its runs."""
+    return make_pipeline(external_id=PUSHED, platform=Platform.AIRFLOW)
 
 
 def test_check_tells_who_is_let_in(airflow: AirflowServer, reading_app: Flask, chm: Chm) -> None:
@@ -150,3 +159,30 @@ def test_token_that_has_run_out_is_renewed(airflow: AirflowServer, nightly: Pipe
         time.sleep(TOKEN_SECONDS + TOKEN_LEEWAY_SECONDS + 2)
 
         assert next(pages).runs
+
+
+def test_run_that_is_pushed_and_pulled_is_one_row(
+    airflow: AirflowServer, pushed: Pipeline, ingest: Ingest, tmp_path: Path
+) -> None:
+    file = tmp_path / "orders.csv"
+    run_id = airflow.trigger(PUSHED, {"file": str(file)})
+    first = airflow.wait_for(PUSHED, run_id, "failed")
+    wait_until(lambda: [run.error_message for run in runs_of(pushed)] == [f"extract: {MISSING}"], seconds=300)
+    run = find_run(pushed.id, run_id)
+    assert facts_of(run) == facts_told(first)
+    assert run.status_reason == "task_failure"
+
+    ingest()
+    assert len(runs_of(pushed)) == 1
+    assert facts_of(find_run(pushed.id, run_id)) == facts_told(first)
+
+    file.touch()
+    airflow.clear(PUSHED, run_id)
+    second = airflow.wait_for(PUSHED, run_id, "success")
+    wait_until(lambda: [run.status for run in runs_of(pushed)] == [RunStatus.SUCCESS], seconds=300)
+    assert facts_of(find_run(pushed.id, run_id)) == facts_told(second)
+
+    ingest()
+    [run] = runs_of(pushed)
+    assert facts_of(run) == facts_told(second)
+    assert (run.error_message, run.status_reason) == (None, None)

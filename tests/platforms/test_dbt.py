@@ -60,7 +60,7 @@ def build(chm: Chm, tmp_path: Path) -> Callable[..., Built]:
     }
 
     def run(*arguments: str) -> Built:
-        command = [PROGRAMS / "dbt-ol", *arguments, "--profiles-dir", "."]
+        command = [str(PROGRAMS / "dbt-ol"), *arguments, "--profiles-dir", "."]
         done = subprocess.run(
             command, cwd=project, env=environ, capture_output=True, text=True, timeout=240, check=False
         )
