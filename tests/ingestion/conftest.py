@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,7 +49,9 @@ class WorkerProcess:
     def kill(self) -> None:
         """Kill it and its work horse, as a power cut would."""
         for pid in (*children_of(self.process.pid), self.process.pid):
-            os.kill(pid, signal.SIGKILL)
+            # A work horse may just have ended by itself.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait(5)
 
 
