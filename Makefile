@@ -14,7 +14,7 @@ SOURCES := chm_web tests benchmarks dashboards pictures wsgi.py worker.py migrat
 
 help:
 	@echo "make demo        the whole of CHM on this machine: databases, a partner, a worker, the web app"
-	@echo "make test        all tests"
+	@echo "make test        all tests but those on real platforms"
 	@echo "make test-platforms  tests on a real Airflow and a real dbt, which it installs (CONTRIBUTING.md)"
 	@echo "make check       formatting, lint, types, architecture, the API's contract, locks of migrations"
 	@echo "make bench       benchmarks, written to benchmarks/RESULTS.md"
@@ -40,8 +40,9 @@ setup: $(STAMP)
 demo: $(STAMP)
 	@exec $(BIN)/chm demo $(ARGS)
 
+# In the order of the files: by themselves those with few tests come last, and these are the browser's, the slowest.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Other people's servers, each in an environment of its own.
 .chm-platforms/%-venv/.installed: requirements-%.txt | $(STAMP)

@@ -98,8 +98,12 @@ class Outgoing:
         host = _host(url)
         if status not in _REDIRECTS_TO_FOLLOW or not location:
             raise NotAllowed(f"{host} redirects elsewhere ({status}). Put the final address into the rule.")
-        target = urljoin(url, location)
-        if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+        try:
+            target = urljoin(url, location)
+            loses_tls = urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https"
+        except ValueError:
+            raise NotAllowed(f"{host} redirects to what is no address.") from None
+        if loses_tls:
             raise NotAllowed(f"{host} redirects from https to an address without it.")
         return target
 

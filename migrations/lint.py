@@ -74,7 +74,9 @@ def _squawk(file: Path, allowed: list[str]) -> str:
     excluded = tomllib.loads(_SETTINGS.read_text(encoding="utf-8"))["excluded_rules"] if allowed else []
     options = [f"--config={_SETTINGS}", "--reporter=gcc", *(f"--exclude={rule}" for rule in (*excluded, *allowed))]
     done = subprocess.run([squawk, *options, file], capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr if done.returncode else ""
+    if not done.returncode:
+        return ""
+    return done.stdout + done.stderr or f"{file}: squawk broke off ({done.returncode}).\n"
 
 
 if __name__ == "__main__":

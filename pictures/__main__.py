@@ -215,4 +215,5 @@ def take_all(camera: Camera, paths: dict[str, str], into: Path) -> None:
         context.close()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -129,7 +129,8 @@ def ingest_pipelines(
     # A platform that asks for pauses is visited several times: each visit goes on where the last one ended.
     left = [target for target in targets if not reporter.is_done(target.pipeline_id)]
     feeds = (_open_feed(reading, target) for target in left)
-    with closing(read_ahead(feeds, lambda feed: feed.pages, at_once=min(source.concurrency, len(left)) or 1)) as opened:
+    ahead = max(0, min(source.concurrency, len(left)) - 1)
+    with closing(read_ahead(feeds, lambda feed: feed.pages, ahead=ahead)) as opened:
         for feed, pages in opened:
             target = feed.target
             try:
@@ -142,7 +143,7 @@ def ingest_pipelines(
                 raise
             except SourceUnreachable as err:
                 unreachable_in_row += 1
-                if unreachable_in_row == GIVE_UP_AFTER or len(targets) == 1:
+                if unreachable_in_row == min(GIVE_UP_AFTER, len(targets)):
                     raise
                 _tell_unread(reading, target, err)
             reporter.pipeline_done(target.pipeline_id)

@@ -37,7 +37,8 @@ class _SourceSchema(Schema):
     account_id = fields.Integer(strict=True, validate=validate.Range(min=1))
     client = fields.String(validate=validate.Length(min=1, error="must not be empty"))
     platforms = fields.List(fields.Enum(Platform, by_value=True), validate=validate.Length(min=1))
-    interval = fields.Integer(strict=True, validate=validate.Range(min=1))
+    # At most a day: a feed that is read more seldom is one whose pipelines nobody watches.
+    interval = fields.Integer(strict=True, validate=validate.Range(min=1, max=86_400))
     page_size = fields.Integer(strict=True, validate=validate.Range(min=1))
     concurrency = fields.Integer(strict=True, validate=validate.Range(1, MAX_CONCURRENCY))
     paused = fields.Boolean(truthy={True}, falsy={False})

@@ -26,6 +26,7 @@ from chm_web.services.rule_preview import RulePreview, preview_rule
 from chm_web.services.versions import version_of
 from chm_web.web import asked, forms
 from chm_web.web.blueprints import PageBlueprint
+from chm_web.web.changing import is_confirmed
 from chm_web.web.exports import csv_response
 from chm_web.web.formats import words
 from chm_web.web.options import Options, client_options, options_of
@@ -136,7 +137,7 @@ def disable(rule_id: UUID) -> ResponseReturnValue:
 def delete(rule_id: UUID) -> BaseResponse | str:
     """Delete a rule for good, once it is confirmed. For operators and admins."""
     client_id = asked.uuid("client_id")
-    if request.form.get("confirmed") != "yes":
+    if not is_confirmed():
         return render_template(
             "alert_rules/delete.html", rule=alert_rules.get_alert_rule(rule_id=rule_id), client_id=client_id
         )

@@ -92,7 +92,7 @@ def disable(kind: Changeable[T], thing_id: UUID) -> Response | str:
 
 
 def is_confirmed() -> bool:
-    """Whether the form at hand says that what it asks for is meant: the answer of ``ask_to_disable`` does."""
+    """Whether the form at hand says that what it asks for is meant: the answer of a page that asks does."""
     return request.form.get("confirmed") == "yes"
 
 

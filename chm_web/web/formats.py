@@ -64,10 +64,7 @@ def init_app(app: Flask) -> None:
     app.jinja_env.globals["choices"] = choices
     for function in (
         against,
-        ago,
-        bar_heights,
         change,
-        clock,
         day_words,
         days_summary,
         duration,
@@ -79,10 +76,8 @@ def init_app(app: Flask) -> None:
         percent,
         points,
         received_words,
-        short,
         span,
         stamp,
-        strip_summary,
         summarize_error,
         words,
     ):

@@ -39,6 +39,10 @@ def _tell(response: Response) -> Response:
     # What a stranger makes up must not become a series of its own.
     route = request.url_rule.rule if request.url_rule else "(none)"
     method = request.method if request.method in _METHODS else "(other)"
-    seconds = time.perf_counter() - request.environ[_STARTED]
+    started = request.environ.get(_STARTED)
+    if started is None:
+        # It broke off before it began.
+        return response
+    seconds = time.perf_counter() - started
     REQUESTS.labels(route, method, f"{response.status_code // 100}xx").observe(seconds)
     return response

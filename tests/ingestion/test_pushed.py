@@ -105,7 +105,7 @@ def test_of_several_texts_the_longest_then_the_greatest_is_given(app: Flask) -> 
 def test_what_waits_ends_by_itself_after_a_day(app: Flask, redis: Redis) -> None:
     match_failures(failed={"a": RunKey(uuid4(), "r")}, texts=[("b", "why")])
 
-    keys = list(redis.scan_iter("chm:failure*"))
+    keys = list(redis.scan_iter("chm:fail*"))
 
     assert len(keys) == 2
     assert all(0 < redis.ttl(key) <= KEEP_FAILURES.total_seconds() for key in keys)

@@ -75,7 +75,7 @@ def test_result_names_the_pipeline_that_could_not_be_read_and_why(
 
     assert "Ingestion finished, but not of all pipelines" in page
     assert f"partner: 1 of 50 pipelines could not be read. orders-old: {reason}" in page
-    assert f'<a href="/pipelines/{readable.id}">orders_daily</a>: is its id on the platform right?' in page
+    assert f'<a href="/pipelines/{readable.id}">orders_daily</a>.' in page
 
 
 @pytest.mark.usefixtures("with_partner", "readable")

@@ -13,8 +13,8 @@ often it has failed; ``chm:ended:<job>:<source>`` that the end of its reading is
 readings took. What belongs to a job ends by itself after a week.
 
 What is pushed leaves ``chm:unmapped``, names that no pipeline bears by time, and ``chm:unmapped:<name>`` what was
-reported under one, for a week; ``chm:failure:<id>`` a run that failed and ``chm:failure-text:<id>`` why a task in it
-did, for a day.
+reported under one, for a week; ``chm:failed-run:<id>`` a run that failed and ``chm:failure-text:<id>`` why a task in
+it did, for a day.
 """
 
 from chm_web.ingestion.queue.asking import request_sync

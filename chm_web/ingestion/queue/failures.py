@@ -69,7 +69,7 @@ def match_failures(*, failed: Mapping[str, RunKey], texts: Iterable[tuple[str, s
 
 
 def _failed(run_id: str) -> str:
-    return f"chm:failure:{run_id}"
+    return f"chm:failed-run:{run_id}"
 
 
 def _texts(run_id: str) -> str:

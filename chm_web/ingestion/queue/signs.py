@@ -143,7 +143,7 @@ def _note_whole(pipe: Pipeline, source: str, ends: Sequence[dict[bytes, bytes]],
 
 
 def _read_something(ends: Sequence[dict[bytes, bytes]]) -> bool:
-    """Whether something was read, or nothing was to be: what ails single pipelines is no trouble of a source."""
+    """Whether something was read, or nothing was to be: that single pipelines are not is no trouble of a source."""
     pipelines, unread = (
         sum(int(end.get(name, 0)) for end in ends) for name in (b"pipelines_total", b"pipelines_unread")
     )
@@ -153,7 +153,8 @@ def _read_something(ends: Sequence[dict[bytes, bytes]]) -> bool:
 def _count_duration(pipe: Pipeline, source: str, ends: Sequence[dict[bytes, bytes]]) -> None:
     began = [moment for end in ends if (moment := _moment(end, "started_at"))]
     ended = [moment for end in ends if (moment := _moment(end, "ended_at"))]
-    outcome = JobState.FAILED if any(end.get(b"error") for end in ends) else JobState.FINISHED
+    has_failed = any(end.get(b"error") for end in ends) or not _read_something(ends)
+    outcome = JobState.FAILED if has_failed else JobState.FINISHED
     if began:
         seconds = (max(ended) - min(began)).total_seconds()
         note_duration(pipe, source=source, outcome=outcome, seconds=max(0.0, seconds))
@@ -162,8 +163,7 @@ def _count_duration(pipe: Pipeline, source: str, ends: Sequence[dict[bytes, byte
 def _ends_of(redis: Redis, source: str, parts: Iterable[dict[str, Any]]) -> list[dict[bytes, bytes]]:
     """Give what is written of the parts of a job that are this source's.
 
-    Single pipelines that could not be read are no trouble of the source, unless all are. Each part's own end
-    is written before it looks, so of parts that end at once the last one sees them all.
+    Each part's own end is written before it looks, so of parts that end at once the last one sees them all.
     """
     with redis.pipeline(transaction=False) as pipe:
         for part in parts:

@@ -67,7 +67,6 @@ class _PartReporter:
         self.part_id = part_id
         self._key = f"chm:part:{part_id}"
         self._done: set[str] = set()
-        self.last_unread: UnreadPipeline | None = None
 
     def begin(self, pipelines: int) -> None:
         """Start counting, or go on: a part that comes back keeps what its earlier visits counted."""
@@ -114,7 +113,8 @@ class _PartReporter:
 
     def unread(self, pipeline: UnreadPipeline) -> None:
         """Count one pipeline as one that could not be read, and keep why."""
-        self.last_unread = pipeline
+        reason = f"{pipeline.external_id} could not be read: {pipeline.reason}"
+        note_error(self._redis, source=pipeline.source, error=reason)
         with self._redis.pipeline() as pipe:
             pipe.hincrby(self._key, "pipelines_unread", 1)
             pipe.hsetnx(self._key, "unread_example", f"{pipeline.external_id}: {pipeline.reason}")
@@ -253,9 +253,6 @@ def _read(source: Source, scope: SyncScope, shard: int, reporter: _PartReporter)
         note_read(here.redis, source=source.name, part_id=reporter.part_id, scope=scope, error=str(err))
         return None
     reporter.end(None, ANSWERED)
-    if reporter.last_unread is not None:
-        unread = reporter.last_unread
-        note_error(here.redis, source=source.name, error=f"{unread.external_id} could not be read: {unread.reason}")
     note_read(here.redis, source=source.name, part_id=reporter.part_id, scope=scope, error=None)
     return None
 
