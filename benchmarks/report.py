@@ -1,4 +1,4 @@
-"""What the benchmarks found, kept as JSON in the data directory and written out as benchmarks/RESULTS.md."""
+"""What the benchmarks found, kept as JSON beside them and written out as benchmarks/RESULTS.md."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from benchmarks.environment import Bench
 from chm_web.config import ROOT
 
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
+KEPT = ROOT / "benchmarks" / "results.json"
 CUSTOMER_RUNS_PER_SECOND = 50
 _SETTINGS = (
     "shared_buffers",
@@ -68,26 +69,40 @@ def at_most(what: str, value: float, target: float, *, unit: str = "", digits: i
 
 
 def save(bench: Bench, name: str, report: Report, runs: int) -> None:
-    """Keep a benchmark's latest report, and write all that are kept to RESULTS.md."""
-    kept_file = bench.data_dir / "results.json"
-    kept = json.loads(kept_file.read_text(encoding="utf-8")) if kept_file.exists() else {}
-    kept[name] = asdict(report) | {"date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "commit": _commit(), "runs": runs}
-    kept_file.write_text(json.dumps(kept, indent=1, ensure_ascii=False), encoding="utf-8")
+    """Keep a benchmark's latest report of this kind of machine, and write all that are kept to RESULTS.md."""
     if bench.quick:
         bench.say("A quick run says too little for benchmarks/RESULTS.md: it is left as it is.")
         return
-    RESULTS.write_text(_markdown(_machine(bench), kept), encoding="utf-8")
+    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
+    machine = _machine(bench)
+    # Milliseconds of one machine say nothing of another's: both stay.
+    kept[f"{name} on {machine['processor']}"] = asdict(report) | {
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "commit": _commit(),
+        "runs": runs,
+        "machine": machine,
+    }
+    KEPT.write_text(json.dumps(dict(sorted(kept.items())), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    RESULTS.write_text(as_markdown(kept), encoding="utf-8")
 
 
-def _markdown(machine: Sequence[tuple[str, str]], kept: dict[str, dict[str, Any]]) -> str:
+def as_markdown(kept: dict[str, dict[str, Any]]) -> str:
+    """Write reports as a page: the machines, then a section a report."""
+    reports = sorted(kept.values(), key=lambda report: (report["title"], report["machine"]["processor"]))
+    machines: list[dict[str, str]] = []
+    for report in reports:
+        if report["machine"] not in machines:
+            machines.append(report["machine"])
     parts = [
         "# Benchmarks\n\nWritten by `make bench`; do not edit. Absolute figures depend on the machine, and everything "
-        "(load, workers, PostgreSQL, Redis) shares its cores. Ratios were measured side by side in one run.\n\n",
-        "| machine | |\n|---|---|\n",
-        *(f"| {name} | {value} |\n" for name, value in machine),
+        "(load, workers, PostgreSQL, Redis) shares its cores. Ratios were measured side by side in one run.\n"
     ]
-    for report in kept.values():
-        parts.append(f"\n## {report['title']}\n\n{report['method']}\n\n")
+    for number, machine in enumerate(machines, 1):
+        parts.append(f"\n| machine {number} | |\n|---|---|\n")
+        parts += [f"| {name} | {value} |\n" for name, value in machine.items()]
+    for report in reports:
+        number = machines.index(report["machine"]) + 1
+        parts.append(f"\n## {report['title']}, machine {number}\n\n{report['method']}\n\n")
         parts.append(f"{report['date']}, commit {report['commit']}, {report['runs']:,} runs in the table.\n\n")
         parts.append("| what | measured | target | holds |\n|---|---|---|---|\n")
         for line in report["lines"]:
@@ -96,20 +111,20 @@ def _markdown(machine: Sequence[tuple[str, str]], kept: dict[str, dict[str, Any]
     return "".join(parts)
 
 
-def _machine(bench: Bench) -> list[tuple[str, str]]:
+def _machine(bench: Bench) -> dict[str, str]:
     with bench.connect() as connection:
         version = connection.execute("SHOW server_version").fetchone() or ("?",)
         rows = connection.execute(
             "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s) ORDER BY name", (list(_SETTINGS),)
         ).fetchall()
-    return [
-        ("processor", f"{_cpu_model()}, {os.cpu_count()} cores"),
-        ("memory", f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"),
-        ("kernel", f"{platform.system()} {platform.release()}"),
-        ("Python", platform.python_version()),
-        ("PostgreSQL", str(version[0])),
-        ("settings", ", ".join(f"{name} = {value}" for name, value in rows)),
-    ]
+    return {
+        "processor": f"{_cpu_model()}, {os.cpu_count()} cores",
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "Python": platform.python_version(),
+        "PostgreSQL": str(version[0]),
+        "settings": ", ".join(f"{name} = {value}" for name, value in rows),
+    }
 
 
 def _cpu_model() -> str:
