@@ -138,6 +138,12 @@ def _cpu_model() -> str:
 
 def _commit() -> str:
     """The commit that was measured, marked when files were changed since."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    # What the benchmarks themselves have written is no change of what they measure.
+    changed = _git("status", "--porcelain", "--", ".", *(f":!{path.relative_to(ROOT)}" for path in (RESULTS, KEPT)))
+    commit = _git("rev-parse", "--short=10", "HEAD") or "unknown"
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(*words: str) -> str:
+    command = ["git", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
