@@ -38,7 +38,7 @@ def run(bench: Bench) -> Report:
     requests = 40 if bench.quick else 400
     lines: list[Line] = []
     with ExitStack() as stack:
-        bench, token = _with_token(stack, bench)
+        bench, token = with_token(stack, bench)
         port = stack.enter_context(served(bench))
         for case in _cases(bench):
             for concurrency in (1, 8):
@@ -56,7 +56,8 @@ def run(bench: Bench) -> Report:
     return Report(title="HTTP", method=method, lines=lines)
 
 
-def _with_token(stack: ExitStack, bench: Bench) -> tuple[Bench, str]:
+def with_token(stack: ExitStack, bench: Bench) -> tuple[Bench, str]:
+    """Make an API token that may do everything, for as long as ``stack`` is open."""
     path = bench.data_dir / "tokens.json"
     path.unlink(missing_ok=True)
     token = TokenFile(path).create(name=_TOKEN_NAME, scope=Scope.WRITE)

@@ -28,7 +28,7 @@ class MemoryWatch:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
-        self._passed_over = {child for pid in self._pids for child in _children(pid)}
+        self._passed_over = {child for pid in self._pids for child in children_of(pid)}
         self._thread.start()
         return self
 
@@ -63,24 +63,25 @@ class MemoryWatch:
     def _watch(self) -> None:
         while not self._done.wait(_EVERY_SECONDS):
             for pid in self._pids:
-                for process in (pid, *_children(pid)):
-                    size = 0.0 if process in self._passed_over else _resident(process)
+                for process in (pid, *children_of(pid)):
+                    size = 0.0 if process in self._passed_over else resident(process)
                     if size:
                         self._samples[process].append(size)
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
+    """The ids of a process's children, none for one that is gone."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
 
 
-def _resident(pid: int) -> float:
-    """Resident memory in MiB, 0 for a process that is gone."""
+def resident(pid: int, kind: str = "VmRSS") -> float:
+    """Resident memory in MiB, of a kind that /proc names, 0 for a process that is gone."""
     try:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(f"{kind}:"):
                 return int(line.split()[1]) * 1024 / _MIB
     except OSError:
         pass

@@ -47,10 +47,10 @@ def run(bench: Bench) -> Report:
     count = 24 if bench.quick else 120
     lines: list[Line] = []
     with ExitStack() as stack:
-        bench = _with_user(stack, bench)
+        bench = with_user(stack, bench)
         cases = _cases(bench)
         port = stack.enter_context(served(bench))
-        cookie = _sign_in(port)
+        cookie = sign_in(port)
         for case in cases:
             for concurrency in (1, 8):
                 for size in (2 * concurrency, count):  # the first warms up
@@ -61,9 +61,9 @@ def run(bench: Bench) -> Report:
             lines += _weighed(port, cookie, case)
     with ExitStack() as stack:
         # The same once more, telling what each page has cost: that is not for every day.
-        bench = _with_user(stack, replace(bench, environ=bench.environ | {"FLASK_DEBUG": "1"}))
+        bench = with_user(stack, replace(bench, environ=bench.environ | {"FLASK_DEBUG": "1"}))
         port = stack.enter_context(served(bench))
-        cookie = _sign_in(port)
+        cookie = sign_in(port)
         lines += [_counted(port, cookie, case) for case in cases]
     method = (
         f"gunicorn with {WORKERS} workers of {THREADS} threads, {count} requests a page from one process on the same "
@@ -74,7 +74,8 @@ def run(bench: Bench) -> Report:
     return Report(title="Pages", method=method, lines=lines)
 
 
-def _with_user(stack: ExitStack, bench: Bench) -> Bench:
+def with_user(stack: ExitStack, bench: Bench) -> Bench:
+    """Let somebody be able to sign in, for as long as ``stack`` is open."""
     path = bench.data_dir / "users.json"
     path.unlink(missing_ok=True)
     UserFile(path).add(name=_USER, role=Role.OPERATOR, password=_PASSWORD)
@@ -86,7 +87,7 @@ def _headers(cookie: str, case: Case) -> dict[str, str]:
     return {"Cookie": cookie, **({FRESH_HEADER: "1"} if case.is_anew else {})}
 
 
-def _sign_in(port: int) -> str:
+def sign_in(port: int) -> str:
     """Sign in as people do; gives the cookie of the session."""
     with requests.Session() as session:
         page = session.get(f"http://127.0.0.1:{port}/sign-in", timeout=30).text

@@ -3,7 +3,8 @@
     python -m benchmarks.partner --pipelines 40 --pages 10 --page-size 500 --port-file PATH
 
 The pipelines' external ids are ``bench-0000`` and so on. Every request is a full read: ``updated_since`` is not
-looked at, so that asking again replays everything.
+looked at, so that asking again replays everything. With ``--page-every SECONDS`` each pipeline has one page at first
+and one more every so many seconds.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import time
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -44,8 +46,15 @@ def make_pages(*, pipelines: int, pages: int, page_size: int) -> dict[tuple[str,
     return made
 
 
+def as_last(body: bytes) -> bytes:
+    """Give a page as it is while no other one follows it."""
+    return body[: body.rindex(b',"next_cursor":')] + b',"next_cursor":null}'
+
+
 class _Handler(BaseHTTPRequestHandler):
     pages: dict[tuple[str, int], bytes]
+    page_every: float | None
+    started: float
     protocol_version = "HTTP/1.1"
     # Head and body leave in one write at once; without the two, delayed acknowledgements cost 40 ms a page.
     wbufsize = 1 << 16
@@ -56,6 +65,8 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         page = int(parse_qs(url.query).get("cursor", ["0"])[0])
         body = self.pages.get((url.path.split("/")[2], page))
+        if body and self.page_every and page >= (time.monotonic() - self.started) // self.page_every:
+            body = as_last(body)
         self.send_response(404 if body is None else 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body or b"")))
@@ -71,9 +82,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.partner")
     for name in ("--pipelines", "--pages", "--page-size"):
         parser.add_argument(name, type=int, required=True)
+    parser.add_argument("--page-every", type=float)
     parser.add_argument("--port-file", type=Path, required=True)
     options = parser.parse_args()
     _Handler.pages = make_pages(pipelines=options.pipelines, pages=options.pages, page_size=options.page_size)
+    _Handler.page_every, _Handler.started = options.page_every, time.monotonic()
     with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
         server.daemon_threads = True
         # Written aside and renamed, so that whoever waits for the file never reads half of it.

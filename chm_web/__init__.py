@@ -21,7 +21,7 @@ def create_app(config: Config | None = None, *, answers_requests: bool = False, 
     """
     from chm_web import api, errors, hosts, request_ids, web
     from chm_web.access import guard, oidc, proxy, sessions, sign_in
-    from chm_web.extensions import csrf, db, htmx, migrate
+    from chm_web.extensions import connect_arguments, csrf, db, htmx, migrate
     from chm_web.ingestion import queue
     from chm_web.json_answers import JsonProvider
     from chm_web.queries import RANDOM_PAGE_COST
@@ -30,7 +30,9 @@ def create_app(config: Config | None = None, *, answers_requests: bool = False, 
     config = config or Config.from_env()
     for secret in config.secrets():
         remember_secret(secret)
-    timeout = f" -c statement_timeout={config.statement_timeout_seconds}s" if answers_requests else ""
+    settings: dict[str, object] = {"timezone": "UTC", "random_page_cost": RANDOM_PAGE_COST}
+    if answers_requests:
+        settings["statement_timeout"] = f"{config.statement_timeout_seconds}s"
     app = Flask(__name__, template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
     app.json = JsonProvider(app)
     app.config.from_mapping(
@@ -40,11 +42,7 @@ def create_app(config: Config | None = None, *, answers_requests: bool = False, 
         SQLALCHEMY_ENGINE_OPTIONS={
             # A restarted database costs a reconnect, not an error page.
             "pool_pre_ping": True,
-            "connect_args": {
-                "application_name": session_name,
-                "options": f"-c timezone=UTC -c random_page_cost={RANDOM_PAGE_COST}{timeout}",
-                "connect_timeout": 5,
-            },
+            "connect_args": connect_arguments(session_name, settings),
         },
         MAX_CONTENT_LENGTH=config.max_request_bytes,
         WTF_CSRF_TIME_LIMIT=None,

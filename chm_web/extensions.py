@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf.csrf import CSRFProtect
@@ -29,3 +31,33 @@ db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 migrate = Migrate()
 csrf = CSRFProtect()
 htmx = Htmx()
+
+# A network that swallows everything is noticed within half a minute, by both sides. By themselves systems wait a
+# quarter of an hour for what they have sent to be taken, and two hours until they ask whether anybody is still there:
+# so long would a page hang on a database that is cut off, and so long would the rows stay locked on which a machine
+# worked that went away without a word. Not much shorter either: a server that waits for a lock in the middle of a COPY
+# takes nothing, and is not away. Over a unix socket none of this means anything.
+_SILENCE_SECONDS = {"idle": 10, "interval": 5}
+_PROBES = 2
+_UNTAKEN_MILLISECONDS = 20_000
+
+
+def connect_arguments(session_name: str, settings: dict[str, object]) -> dict[str, Any]:
+    """Give what libpq is told for each connection to the database.
+
+    ``settings`` are those of the session, by PostgreSQL's names.
+    """
+    settings = {
+        **settings,
+        **{f"tcp_keepalives_{name}": seconds for name, seconds in _SILENCE_SECONDS.items()},
+        "tcp_keepalives_count": _PROBES,
+        "tcp_user_timeout": _UNTAKEN_MILLISECONDS,
+    }
+    return {
+        "application_name": session_name,
+        "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+        "connect_timeout": 5,
+        **{f"keepalives_{name}": seconds for name, seconds in _SILENCE_SECONDS.items()},
+        "keepalives_count": _PROBES,
+        "tcp_user_timeout": _UNTAKEN_MILLISECONDS,
+    }

@@ -65,8 +65,17 @@ with app.app_context():
 """
 
 
+@dataclass(kw_only=True)
+class Fed:
+    """Whatever reads the feed that ``serve_pages`` serves."""
+
+    environ: dict[str, str]
+    asked: list[int] = field(default_factory=list)
+    on_page: Callable[[int], None] = lambda number: None
+
+
 @dataclass
-class House:
+class House(Fed):
     """PostgreSQL, Redis, a partner, an app and workers of a test's own, each of which may be taken away."""
 
     app: Flask
@@ -74,11 +83,8 @@ class House:
     directories: dict[str, Path]
     database: Relay
     redis: Relay
-    environ: dict[str, str]
     servers: dict[str, ExitStack] = field(default_factory=dict)
     workers: list[WorkerProcess] = field(default_factory=list)
-    asked: list[int] = field(default_factory=list)
-    on_page: Callable[[int], None] = lambda number: None
 
     def start(self, name: str) -> None:
         """Start PostgreSQL or Redis on what it kept."""
@@ -140,7 +146,7 @@ def open_house(
     }
     app = create_app(Config.from_env(environ))
     app.testing = True
-    found = House(app, directory, directories, database, redis, environ, stacks)
+    found = House(app, directory, directories, database, redis, stacks, environ=environ)
     serve_pages(found, server)
     with app.app_context():
         flask_migrate.upgrade()
@@ -156,7 +162,7 @@ def open_house(
     redis.close()
 
 
-def serve_pages(house: House, server: HTTPServer) -> None:
+def serve_pages(house: Fed, server: HTTPServer) -> None:
     """Serve six pages: first all runs as running, then, overlapping, how they ended."""
 
     def handle(request: Request) -> Response:
@@ -182,7 +188,7 @@ def rows_of(pipeline: Pipeline) -> list[tuple[object, ...]]:
     return [tuple(row) for row in db.session.execute(query, {"id": pipeline.id})]
 
 
-def undisturbed_rows(house: House) -> list[tuple[object, ...]]:
+def undisturbed_rows(house: Fed) -> list[tuple[object, ...]]:
     """The rows of the same feed, read without a fault by this process."""
     on_page, house.on_page = house.on_page, lambda number: None
     reference = make_pipeline(is_active=False)
