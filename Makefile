@@ -1,7 +1,7 @@
 # The commands of this project. `make demo` and `make test` need Python 3.11 or later and nothing else.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-platforms check format lock bench dashboards pictures audit sbom clean
+.PHONY: help setup demo test test-platforms test-apart check format lock bench dashboards pictures audit sbom clean
 
 # The newest Python that is there; override with: make PYTHON=python3.12 setup
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -16,6 +16,7 @@ help:
 	@echo "make demo        the whole of CHM on this machine: databases, a partner, a worker, the web app"
 	@echo "make test        all tests but those on real platforms"
 	@echo "make test-platforms  tests on a real Airflow and a real dbt, which it installs (CONTRIBUTING.md)"
+	@echo "make test-apart  web processes and workers on machines of their own (namespaces; as root)"
 	@echo "make check       formatting, lint, types, architecture, the API's contract, locks of migrations"
 	@echo "make bench       benchmarks, written to benchmarks/RESULTS.md"
 	@echo "make dashboards  Grafana's dashboards, written to docker/grafana"
@@ -53,6 +54,9 @@ test: $(STAMP)
 
 test-platforms: $(STAMP) $(PLATFORMS)
 	$(BIN)/python -m pytest -m platforms tests/platforms $(ARGS)
+
+test-apart: $(STAMP)
+	$(BIN)/python -m pytest -m apart tests/ingestion/test_apart.py $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check $(SOURCES)

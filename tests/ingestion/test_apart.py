@@ -39,7 +39,7 @@ from tests.ingestion.house import (
 from tests.ingestion.machines import SWITCH, WEB_PORT, Machine, WebMachine, address_of, open_servers, open_switch
 from tests.ingestion.partners import TOKEN, base_url, stored
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.apart, pytest.mark.timeout(900)]
 
 # Of six pages each; so many that they last for as long as machines are troubled.
 PIPELINES = 240
