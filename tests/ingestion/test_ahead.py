@@ -67,7 +67,7 @@ def test_no_more_is_asked_for_at_once_than_may_be(ahead: int) -> None:
     for _, pages in read_ahead(range(12), open_feed, ahead=ahead):
         list(pages)
 
-    assert most == ahead + 1
+    assert most <= ahead + 1
 
 
 def test_an_error_is_raised_where_its_page_is_taken() -> None:
@@ -132,8 +132,9 @@ def test_who_leaves_early_asks_for_nothing_more() -> None:
 
 
 def test_a_partners_pipelines_are_asked_for_at_once(app: Flask) -> None:
-    pipelines = [make_pipeline(external_id=f"p-{number}") for number in range(8)]
-    together = threading.Barrier(4)
+    pipelines = [make_pipeline(external_id=f"p-{number}") for number in range(9)]
+    # Four at once: the first pages of three, and the pages of the one that is being taken.
+    together = threading.Barrier(3)
 
     def handle(request: Request) -> Response:
         together.wait(10)
