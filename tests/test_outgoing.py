@@ -16,6 +16,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from ssrfguard import Policy
 from werkzeug import Request, Response
+from werkzeug.datastructures import Headers
 
 from chm_web.outgoing import MAX_REDIRECTS, NotAllowed, NotDelivered, Outgoing
 
@@ -154,6 +155,18 @@ def test_a_redirect_that_would_lose_the_message_is_not_followed(public: HTTPServ
 def test_a_redirect_is_judged_like_the_first_address(public: HTTPServer, inside: HTTPServer, target: str) -> None:
     redirects(public, "/old", 307, target.format(port=public.port))
     with sender(public, PUBLIC) as outgoing, pytest.raises(NotAllowed):
+        outgoing.post_json(f"http://hooks.example:{public.port}/old", {})
+
+
+def test_a_redirect_to_what_is_no_address_is_refused(public: HTTPServer) -> None:
+    class Raw(Response):
+        """An answer whose Location is sent as it is."""
+
+        def get_wsgi_headers(self, environ: Any) -> Headers:
+            return Headers({"Location": "http://[x", "Content-Length": "0"})
+
+    public.expect_request("/old").respond_with_response(Raw(status=307))
+    with sender(public, PUBLIC) as outgoing, pytest.raises(NotAllowed, match="no address"):
         outgoing.post_json(f"http://hooks.example:{public.port}/old", {})
 
 
