@@ -26,8 +26,8 @@ from chm_web.extensions import db
 from chm_web.queries.run_upsert import COLUMNS, STAGE
 from chm_web.services.runs import RunRecord, record_runs
 
-# The same columns as record_runs writes, sent as the same types. The hash is a number that costs nothing.
-_COLUMNS = {name: kind for name, kind in COLUMNS.items() if name != "updated_by"}
+# The same columns as record_runs writes; a pipeline's id as psycopg knows it. The hash is a number that costs nothing.
+_COLUMNS = {name: kind for name, kind in COLUMNS.items() if name != "updated_by"} | {"pipeline_id": "uuid"}
 _COPY = f"COPY runs ({', '.join(_COLUMNS)}) FROM STDIN (FORMAT binary)"
 _START_SECONDS = 60.0
 

@@ -24,10 +24,10 @@ HASH_SEED = 2
 written before is asked anew."""
 
 # What is written of a run, with the type COPY sends it as; the types that stand are those of ``runs``. A status goes as
-# the bytes of its label, an id and a payload as the bytes of their binary form: none needs a dumper of its own.
+# the bytes of its label, ids and a payload as the bytes of their binary form: none needs a dumper of its own.
 COLUMNS = {
     "id": "bytea",
-    "pipeline_id": "uuid",
+    "pipeline_id": "bytea",
     "external_run_id": "text",
     "status": "text",
     "started_at": "timestamptz",
@@ -51,6 +51,9 @@ FACTS = tuple(name for name in COLUMNS if name not in ("id", *_KEY, "content_has
 
 _COPIED = f"{', '.join(COLUMNS)}) FROM STDIN (FORMAT binary)"
 
+KNOWN_PIPELINES = "SELECT id FROM pipelines WHERE id = ANY(%s)"
+"""Tell which of these pipelines there are."""
+
 KNOWN_HASHES = """
     SELECT e.place, t.content_hash
     FROM unnest(%s::uuid[], %s::text[]) WITH ORDINALITY AS e (pipeline_id, external_run_id, place)
@@ -61,6 +64,16 @@ KNOWN_HASHES = """
     ) t
 """
 """Tell which of these keys, given as two arrays, stand already: their places, from 1, and their rows' hashes."""
+
+KNOWN_HASHES_OF_ONE = """
+    SELECT external_run_id, content_hash FROM runs
+    WHERE pipeline_id = (SELECT %s::uuid) AND external_run_id = ANY (ARRAY(SELECT unnest(%s::text[])))
+"""
+"""The same for the external ids of one pipeline, which gives them back: one walk along the index, not one a key.
+
+The values stand in queries of their own to hide them from the planner, which would else read all runs of a pipeline
+that it takes for a small one.
+"""
 
 COPY_NEW = f"COPY runs ({_COPIED}"
 """Write records whose keys are all new, in the order of their keys. One that stands meanwhile is a unique violation.

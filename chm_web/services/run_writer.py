@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 import psycopg
 from psycopg.errors import ForeignKeyViolation, InsufficientPrivilege
-from sqlalchemy import text
+from psycopg.types.string import BytesBinaryDumper
 from sqlalchemy.exc import DBAPIError
 from uuid_utils import uuid7
 from xxhash import xxh3_64_intdigest
@@ -55,6 +55,11 @@ _Key = tuple[int, str]
 _Keyed = tuple[_Key, int]
 # The hashes that stand, by the places of the records whose keys are known.
 _Known = dict[int, int | None]
+# A record's place in the batch, and its row in the order of the columns.
+_Checked = tuple[int, tuple[Any, ...]]
+_HASH = list(run_upsert.COLUMNS).index("content_hash")
+# About this part of the records is checked while the database looks up all keys, the others while it writes.
+_CHECKED_MEANWHILE = 0.6
 
 
 @dataclass
@@ -120,16 +125,18 @@ def _explained(err: Exception) -> Exception:
 
 
 # Pipelines are disabled, never deleted: one that was there once need not be looked up again in this process. By the
-# number of its id, since a UUID's own hash and comparison are Python code and this is asked for every record.
-_seen_pipelines: set[int] = set()
+# number of its id, since a UUID's own hash and comparison are Python code and this is asked for every record; with the
+# bytes that COPY sends.
+_seen_pipelines: dict[int, bytes] = {}
 
 
 def _know_pipelines(numbers: set[int]) -> None:
-    new = numbers - _seen_pipelines
+    new = numbers - _seen_pipelines.keys()
     if new:
-        query = text("SELECT id FROM pipelines WHERE id = ANY(:ids)")
-        found = db.session.scalars(query, {"ids": [UUID(int=number) for number in new]})
-        _seen_pipelines.update(pipeline_id.int for pipeline_id in found)
+        ids = [UUID(int=number) for number in new]
+        with _driver_connection().cursor(binary=True) as cursor:
+            found = cursor.execute(run_upsert.KNOWN_PIPELINES, (ids,), prepare=True).fetchall()
+        _seen_pipelines.update((pipeline_id.int, pipeline_id.bytes) for (pipeline_id,) in found)
 
 
 def _check_keys(batch: _Batch) -> list[_Keyed]:
@@ -144,12 +151,13 @@ def _check_keys(batch: _Batch) -> list[_Keyed]:
     return keys
 
 
-def _check(batch: _Batch, keys: list[_Keyed], known: _Known) -> Iterator[tuple[Any, ...]]:
-    """Check these records one by one, and give the rows of those that are good and not as they are ``known``."""
+def _check(batch: _Batch, keys: list[_Keyed]) -> Iterator[_Checked]:
+    """Check these records one by one, and give the rows of those that are good, with their places in the batch."""
     for (pipeline, external_id), index in keys:
         record = batch.records[index]
         try:
-            if pipeline not in _seen_pipelines:
+            sent_as = _seen_pipelines.get(pipeline)
+            if sent_as is None:
                 raise _no_pipeline()
             facts = _facts(record)
             content_hash = _hash(facts)
@@ -158,8 +166,7 @@ def _check(batch: _Batch, keys: list[_Keyed], known: _Known) -> Iterator[tuple[A
         except Exception as err:  # noqa: BLE001 - whatever a value does to its check, it costs that record alone
             batch.reject(index, BadValue("record", f"cannot be read ({type(err).__name__})"))
         else:
-            if known.get(index) != content_hash:
-                yield uuid7().bytes, record.pipeline_id, external_id, *facts, content_hash, batch.updated_by
+            yield index, (uuid7().bytes, sent_as, external_id, *facts, content_hash, batch.updated_by)
 
 
 def _no_pipeline() -> BadValue:
@@ -228,14 +235,18 @@ def _write(batch: _Batch, keys: list[_Keyed]) -> None:
 
 
 def _write_round(batch: _Batch, keys: list[_Keyed], statement: str) -> None:
-    known = _known_hashes(keys)
-    changed = list(_check(batch, [keyed for keyed in keys if keyed[1] in known], known)) if known else []
-    new = [keyed for keyed in keys if keyed[1] not in known] if known else keys
-    rows = _check(batch, new, known)
-    if changed:
+    checked = _check(batch, keys)
+    known, first = _look_up(keys, checked)
+    checked = itertools.chain(first, checked)
+    if not known:
+        _insert(batch, (row for _, row in checked))
+        return
+    changed = [(index, row) for index, row in checked if known.get(index) != row[_HASH]]
+    rows = [row for _, row in changed]
+    if any(index in known for index, _ in changed):
         # New ones too: two statements would take their locks in two orders.
-        _stage_and_merge(batch, itertools.chain(changed, rows), statement)
-    elif new:
+        _stage_and_merge(batch, rows, statement)
+    elif rows:
         _insert(batch, rows)
 
 
@@ -245,7 +256,7 @@ def _write_in_halves(batch: _Batch, keys: list[_Keyed]) -> None:
     try:
         with db.session.begin_nested():
             for keyed in _rounds(keys):
-                _stage_and_merge(batch, _check(batch, keyed, {}), batch.statement)
+                _stage_and_merge(batch, (row for _, row in _check(batch, keyed)), batch.statement)
     except _BAD_ROW as err:
         batch.created, batch.written = created, written
         del batch.rejected[rejected:]
@@ -278,20 +289,32 @@ def _driver_connection() -> psycopg.Connection[Any]:
     return connection
 
 
-def _known_hashes(keys: list[_Keyed]) -> _Known:
-    """Look which keys stand already. What another writer does after this look counts as done after our write."""
-    with _driver_connection().cursor(binary=True) as cursor:
-        found = cursor.execute(run_upsert.KNOWN_HASHES, _as_arrays(keys), prepare=True).fetchall()
-    return {keys[place - 1][1]: content_hash for place, content_hash in found}
+def _look_up(keys: list[_Keyed], checked: Iterator[_Checked]) -> tuple[_Known, list[_Checked]]:
+    """Look which keys stand already, and give the first of the records too: they are checked meanwhile.
+
+    What another writer does after this look counts as done after our write.
+    """
+    ids = _as_array([external_id for (_, external_id), _ in keys])
+    (first_pipeline, _), (last_pipeline, _) = keys[0][0], keys[-1][0]
+    if first_pipeline == last_pipeline:
+        query, of_whom = run_upsert.KNOWN_HASHES_OF_ONE, f"{first_pipeline:032x}"
+        places: dict[Any, int] = {external_id: index for (_, external_id), index in keys}
+    else:
+        query, of_whom = run_upsert.KNOWN_HASHES, _as_array([f"{pipeline:032x}" for (pipeline, _), _ in keys])
+        places = {place: index for place, (_, index) in enumerate(keys, 1)}
+    connection = _driver_connection()
+    with connection.pipeline(), connection.cursor(binary=True) as cursor:
+        cursor.execute(query, (of_whom, ids), prepare=True)
+        first = list(itertools.islice(checked, int(_CHECKED_MEANWHILE * len(keys))))
+        found = cursor.fetchall()
+    return {places[key]: content_hash for key, content_hash in found}, first
 
 
-def _as_arrays(keys: list[_Keyed]) -> tuple[str, str]:
-    """Write keys as two arrays in PostgreSQL's own notation: psycopg takes a list an item at a time."""
-    pipelines = ",".join([f"{pipeline:032x}" for (pipeline, _), _ in keys])
-    # No id holds a NUL: what joins them is told from what they hold.
-    ids = "\0".join([external_id for (_, external_id), _ in keys])
-    quoted = ids.replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","')
-    return f"{{{pipelines}}}", f'{{"{quoted}"}}'
+def _as_array(texts: list[str]) -> str:
+    """Write texts as an array in PostgreSQL's own notation: psycopg takes a list an item at a time."""
+    # No text holds a NUL: what joins them is told from what they hold.
+    joined = "\0".join(texts).replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","')
+    return f'{{"{joined}"}}'
 
 
 def _insert(batch: _Batch, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -320,6 +343,8 @@ def _stage_and_merge(batch: _Batch, rows: Iterable[tuple[Any, ...]], statement: 
 
 def _copy(cursor: psycopg.Cursor[Any], statement: str, rows: Iterable[tuple[Any, ...]], types: list[str]) -> None:
     """Copy rows as they come: while the next ones are checked, the database works on those before."""
+    # By type alone psycopg takes a dumper for bytes that is written in Python, its DB-API's.
+    cursor.adapters.register_dumper(bytes, BytesBinaryDumper)
     with cursor.copy(statement) as copy:
         copy.set_types(types)
         for row in rows:

@@ -20,7 +20,6 @@ from chm_web.extensions import db
 from chm_web.models import Run
 from chm_web.queries.run_upsert import STAGE, STAGE_BYTES
 from chm_web.services.exceptions import Conflict
-from chm_web.services.run_writer import _as_arrays
 from chm_web.services.runs import RecordResult, RunRecord, create_run, record_runs
 from tests.factories import find_run, make_pipeline, make_record
 from tests.ingestion.conftest import wait_until
@@ -84,16 +83,19 @@ def test_a_new_run_is_the_same_row_by_either_way(app: Flask, name: str) -> None:
     assert rows[0].updated_by == "somebody"
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("pipelines", [1, 3])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ids=st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1), min_size=1))
-def test_ids_of_any_characters_are_asked_for_as_they_are(app: Flask, ids: list[str]) -> None:
-    keys = [((number, external_id), number) for number, external_id in enumerate(["NULL", 'a"b\\', "{,}", " ", *ids])]
-    pipelines, texts = _as_arrays(keys)
-    found = db.session.execute(
-        sa.text("SELECT * FROM unnest(CAST(:pipelines AS uuid[]), CAST(:texts AS text[]))"),
-        {"pipelines": pipelines, "texts": texts},
-    )
-    assert [((pipeline.int, text), number) for number, (pipeline, text) in enumerate(found)] == keys
+def test_runs_are_known_again_whatever_their_ids(app: Flask, pipelines: int, ids: list[str]) -> None:
+    owners = [make_pipeline() for _ in range(pipelines)]
+    all_ids = dict.fromkeys(["NULL", 'a"b\\', "{,}", " ", *ids])
+    page = [make_record(owners[n % pipelines], external_run_id=one) for n, one in enumerate(all_ids)]
+    assert counts(record(*page)) == (len(page), 0, 0, 0)
+    assert counts(record(*page)) == (0, 0, len(page), 0)
+    changed = replace(page[-1], rows_processed=77)
+    new = make_record(owners[0], external_run_id="new to this page")
+    assert counts(record(*page[:-1], changed, new)) == (1, 1, len(page) - 1, 0)
+    assert find_run(changed.pipeline_id, changed.external_run_id).rows_processed == 77
 
 
 def test_the_stage_is_emptied_when_it_has_grown(app: Flask) -> None:
