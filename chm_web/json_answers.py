@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import marshmallow
@@ -42,30 +43,46 @@ class Schema(marshmallow.Schema):
         """Give the fields of an object (or of each of many), as ``JsonProvider`` writes them."""
         if self.many if many is None else many:
             return [self.dump(each, many=False) for each in obj]
-        read = self.get_attribute
-        return {
-            key: read(obj, name, None) if write is None else write(read(obj, name, None), name, obj)
-            for key, name, write in self._plan
-        }
+        answer = dict(zip(self._keys, self.read_values(obj), strict=True))
+        for key, name, write in self._written:
+            answer[key] = write(answer[key], name, obj)
+        return answer
 
-    def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
-        """Read one field's value: objects have it as an attribute, dictionaries by its key.
+    def read_values(self, obj: Any) -> Sequence[Any]:
+        """Read the values of all fields, in their order: objects have them as attributes, dictionaries by their keys.
 
         Raises:
-            AttributeError, KeyError: there is none; an answer leaves nothing out.
+            AttributeError, KeyError: one is missing; an answer leaves nothing out.
         """
-        return obj[attr] if isinstance(obj, dict) else getattr(obj, attr)
+        read = self._by_key if isinstance(obj, dict) else self._by_attribute
+        # Of one name alone both give the value, not a tuple of it.
+        return read(obj) if len(self.names) > 1 else [read(obj)]
 
     @cached_property
-    def _plan(self) -> list[tuple[str, str, Callable[..., Any] | None]]:
-        """What each field is called in the answer and on the object, and what makes its value, if anything must."""
+    def names(self) -> list[str]:
+        """What the fields are called on the object."""
+        return [field.attribute or name for name, field in self.dump_fields.items()]
+
+    @cached_property
+    def _keys(self) -> list[str]:
+        """What the fields are called in the answer."""
+        return [field.data_key or name for name, field in self.dump_fields.items()]
+
+    @cached_property
+    def _by_attribute(self) -> Callable[[Any], Any]:
+        return attrgetter(*self.names)
+
+    @cached_property
+    def _by_key(self) -> Callable[[Any], Any]:
+        return itemgetter(*self.names)
+
+    @cached_property
+    def _written(self) -> list[tuple[str, str, Callable[..., Any]]]:
+        """The fields whose values must be made: called so in the answer and on the object, and made by this."""
         return [
-            (
-                field.data_key or name,
-                field.attribute or name,
-                None if type(field)._serialize in _AS_THEY_ARE else field._serialize,
-            )
-            for name, field in self.dump_fields.items()
+            (key, name, field._serialize)
+            for key, name, field in zip(self._keys, self.names, self.dump_fields.values(), strict=True)
+            if type(field)._serialize not in _AS_THEY_ARE
         ]
 
 

@@ -91,9 +91,9 @@ class ListedPipelineSchema(PipelineSchema):
         dump_only=True, allow_none=True, metadata=told("The event time of its latest run; null without a run.")
     )
 
-    def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
+    def read_values(self, obj: Any) -> list[Any]:
         """Read what a list adds from the item, and all else from its pipeline."""
-        return super().get_attribute(obj if hasattr(obj, attr) else obj.pipeline, attr, default)
+        return [getattr(obj if hasattr(obj, name) else obj.pipeline, name) for name in self.names]
 
 
 class PipelineHealthSchema(Schema):

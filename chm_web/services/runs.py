@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from sqlalchemy import select, text
@@ -48,9 +49,12 @@ __all__ = [
 
 SUMMARY_WINDOW = timedelta(days=30)
 
+# By their words: to call an enumeration takes ten times as long, and a summary asks for a thousand.
+_PLATFORMS = {platform.value: platform for platform in Platform}
+_STATUSES = {status.value: status for status in RunStatus}
 
-@dataclass(frozen=True, slots=True)
-class LatestOfPipeline:
+
+class LatestOfPipeline(NamedTuple):
     """The latest run of a pipeline: its state and event time, None where it has no run."""
 
     pipeline_id: UUID
@@ -211,7 +215,7 @@ def summarize_client_runs(
     counts = count_client_runs_by_status(client_id=client_id, since=since, until=until)
     rows = db.session.execute(queries.LATEST_BY_PIPELINE, {"client_id": client_id}).all()
     latest = [
-        LatestOfPipeline(pipeline_id, name, Platform(platform), status and RunStatus(status), latest_run_at)
+        LatestOfPipeline(pipeline_id, name, _PLATFORMS[platform], status and _STATUSES[status], latest_run_at)
         for pipeline_id, name, platform, status, latest_run_at in rows
     ]
     return RunSummary(client_id, since, until, counts, latest)
