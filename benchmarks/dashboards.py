@@ -15,7 +15,7 @@ import psycopg
 
 from benchmarks.environment import SESSION_NAME, Bench
 from benchmarks.report import Line, Report, at_most
-from chm_web.queries import RANDOM_PAGE_COST
+from benchmarks.yardsticks import Yardsticks
 from chm_web.services.reader import grant_reader, revoke_reader
 from dashboards.queries import for_psycopg, load_queries, parameters_of
 
@@ -40,47 +40,6 @@ _OF_HEALTH = (
 # Of one client by nature; the others are asked of the whole fleet.
 _OF_A_CLIENT = ("latest_status_by_pipeline", "success_rate_by_pipeline", "duration_percentiles_by_pipeline")
 _ROLE = "chm_bench_reader"
-# Three shapes that took so many ms on five million runs on the machine that the target was set for: an index read and
-# grouped, sorted, and ten thousand times entered. What they take here tells how fast this machine is.
-_YARDSTICKS = {
-    "failure rate by platform, 30 d": (
-        183.0,
-        """
-            SELECT p.platform, sum(g.failed) / sum(g.runs)
-            FROM (
-                SELECT r.pipeline_id, count(*) AS runs, count(*) FILTER (WHERE r.status = 'failed') AS failed
-                FROM runs r
-                WHERE r.event_at >= %(since)s AND r.event_at < %(until)s
-                GROUP BY r.pipeline_id
-            ) g
-            JOIN pipelines p ON p.id = g.pipeline_id
-            GROUP BY p.platform
-        """,
-    ),
-    "duration percentiles, 30 d": (
-        141.0,
-        """
-            SELECT percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY r.duration_seconds)
-            FROM runs r
-            WHERE r.event_at >= %(since)s AND r.event_at < %(until)s AND r.status = 'success'
-        """,
-    ),
-    "pipelines by latest status": (
-        92.0,
-        """
-            SELECT latest.status, count(*)
-            FROM pipelines p
-            LEFT JOIN LATERAL (
-                SELECT r.status
-                FROM runs r
-                WHERE r.pipeline_id = p.id
-                ORDER BY r.started_at DESC NULLS LAST, r.finished_at DESC NULLS LAST, r.id DESC
-                LIMIT 1
-            ) latest ON true
-            GROUP BY latest.status
-        """,
-    ),
-}
 
 
 def run(bench: Bench) -> Report:
@@ -88,30 +47,18 @@ def run(bench: Bench) -> Report:
     rounds = 2 if bench.quick else 7
     found: list[_Measured] = []
     scans: list[str] = []
-    yardsticks: dict[str, list[float]] = {name: [] for name in _YARDSTICKS}
     with _reader(bench) as connection, bench.connect() as owner:
         newest, client = (_value(connection, query) for query in (_NEWEST, _LARGEST))
-        owner.execute(f"SET random_page_cost = {RANDOM_PAGE_COST}")
+        yardsticks = Yardsticks(owner)
         for name, query in load_queries().items():
-            # Beside the queries, for a machine is not as fast at one moment as at another.
-            _measure_yardsticks(owner, yardsticks, newest)
+            yardsticks.measure()
             for window, values in _windows(name, query, newest):
                 values |= {"limit": 50, "client_id": client if name in _OF_A_CLIENT else None}
                 what = f"{name}, {window}" if window else name
                 took = _measure(connection, query, values, rounds=rounds)
                 found.append(_Measured(what, took, has_target=(name, window) not in _WITHOUT_TARGET))
                 scans += [what] if _reads_everything(connection, query, values) else []
-    slowness = {name: statistics.median(took) / _YARDSTICKS[name][0] for name, took in yardsticks.items()}
-    here = statistics.median(slowness.values())
-    lines = [
-        Line(
-            what=f"yardstick: {name}",
-            measured=f"{statistics.median(took):,.0f} ms ({min(took):,.0f} to {max(took):,.0f})",
-            target=f"was {_YARDSTICKS[name][0]:,.0f} ms: {slowness[name]:.2f} x",
-        )
-        for name, took in yardsticks.items()
-    ]
-    lines += [one.line(here) for one in found]
+    lines = [*yardsticks.lines(), *(one.line(yardsticks.slowness) for one in found)]
     lines.append(
         Line(
             what="queries whose plan reads the whole of runs",
@@ -123,8 +70,7 @@ def run(bench: Bench) -> Report:
     method = (
         f"Each query {rounds} times after one that warms up, rows fetched, as a role made by `chm db grant-reader` "
         "with its settings; of the whole fleet, or of the largest client where a query is of one. "
-        f"Median (lowest to highest). The target of {TARGET_MS:,.0f} ms was set for a machine on which the yardsticks "
-        f"took what stands beside them; by their median this one takes {here:.2f} x as long, and so may the queries."
+        f"Median (lowest to highest). The target is {TARGET_MS:,.0f} ms. {yardsticks.words()}"
     )
     return Report(title="Dashboards", method=method, lines=lines)
 
@@ -178,14 +124,6 @@ def _reader(bench: Bench) -> Iterator[psycopg.Connection[Any]]:
 def _value(connection: psycopg.Connection[Any], query: str) -> Any:
     (value,) = connection.execute(query).fetchone() or (None,)
     return value
-
-
-def _measure_yardsticks(connection: psycopg.Connection[Any], took: dict[str, list[float]], newest: datetime) -> None:
-    values = {"until": newest, "since": newest - timedelta(days=30)}
-    for name, (_, query) in _YARDSTICKS.items():
-        started = perf_counter()
-        connection.execute(query, values).fetchall()
-        took[name].append((perf_counter() - started) * 1000)
 
 
 def _measure(connection: psycopg.Connection[Any], query: str, values: dict[str, Any], *, rounds: int) -> list[float]:

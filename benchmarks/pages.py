@@ -14,6 +14,7 @@ import requests
 from benchmarks.environment import Bench, BenchError
 from benchmarks.http_load import THREADS, WORKERS, Request, Targets, ask, lines_of, said, served
 from benchmarks.report import Line, Report, at_most
+from benchmarks.yardsticks import Yardsticks
 from chm_web.access.permissions import Role
 from chm_web.access.users import UserFile
 from chm_web.web.shared_looks import FRESH_HEADER
@@ -45,20 +46,28 @@ class Case:
 def run(bench: Bench) -> Report:
     """Measure every page, alone and eight at a time."""
     count = 24 if bench.quick else 120
-    lines: list[Line] = []
+    found: list[tuple[Case, dict[int, list[float]], Line]] = []
     with ExitStack() as stack:
+        yardsticks = Yardsticks(stack.enter_context(bench.connect()))
         bench = with_user(stack, bench)
         cases = _cases(bench)
         port = stack.enter_context(served(bench))
         cookie = sign_in(port)
         for case in cases:
+            yardsticks.measure()
+            at_once: dict[int, list[float]] = {}
             for concurrency in (1, 8):
                 for size in (2 * concurrency, count):  # the first warms up
                     asked = [Request("GET", case.make(), None, _headers(cookie, case)) for _ in range(size)]
                     times = ask(port, asked, concurrency=concurrency)
-                lines += lines_of(case.name, case.targets, concurrency, times)
+                at_once[concurrency] = times
                 bench.say(f"{case.name}, {concurrency} at a time: {said(times)}")
-            lines += _weighed(port, cookie, case)
+            found.append((case, at_once, _weighed(port, cookie, case)))
+    lines = yardsticks.lines()
+    for case, at_once, weight in found:
+        for concurrency, times in at_once.items():
+            lines += lines_of(case.name, case.targets, concurrency, times, yardsticks.slowness)
+        lines.append(weight)
     with ExitStack() as stack:
         # The same once more, telling what each page has cost: that is not for every day.
         bench = with_user(stack, replace(bench, environ=bench.environ | {"FLASK_DEBUG": "1"}))
@@ -69,7 +78,7 @@ def run(bench: Bench) -> Report:
         f"gunicorn with {WORKERS} workers of {THREADS} threads, {count} requests a page from one process on the same "
         "cores, each by a connection of its own, another client, pipeline or run each time; p50 / p95 in ms, the body "
         "read. The overview and the clients share their looks at the fleet as they do by default, unless it says anew. "
-        f"Weight and queries: the most of {_SAMPLES} requests."
+        f"Weight and queries: the most of {_SAMPLES} requests. {yardsticks.words()}"
     )
     return Report(title="Pages", method=method, lines=lines)
 
@@ -144,7 +153,7 @@ def _cases(bench: Bench) -> list[Case]:
     ]
 
 
-def _weighed(port: int, cookie: str, case: Case) -> list[Line]:
+def _weighed(port: int, cookie: str, case: Case) -> Line:
     """Weigh the page's HTML as a proxy would pack it."""
     weights = []
     for _ in range(_SAMPLES):
@@ -152,8 +161,8 @@ def _weighed(port: int, cookie: str, case: Case) -> list[Line]:
         weights.append(len(gzip.compress(body, compresslevel=6)) / 1000)
     heaviest = max(weights)
     if case.limit_kb is None:
-        return [Line(what="— HTML packed by gzip", measured=f"{heaviest:.1f} kB")]
-    return [at_most("— HTML packed by gzip", heaviest, case.limit_kb, unit=" kB", digits=1)]
+        return Line(what="— HTML packed by gzip", measured=f"{heaviest:.1f} kB")
+    return at_most("— HTML packed by gzip", heaviest, case.limit_kb, unit=" kB", digits=1)
 
 
 def _counted(port: int, cookie: str, case: Case) -> Line:
