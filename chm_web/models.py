@@ -181,7 +181,7 @@ class Run(Timestamped, Model):
             "ix_runs_event",
             text("event_at DESC"),
             text("id DESC"),
-            postgresql_include=["pipeline_id", "status", "duration_seconds"],
+            postgresql_include=["pipeline_id", "status", "duration_seconds", "rows_processed"],
         ),
         Index(
             "ix_runs_failed",

@@ -60,7 +60,7 @@ def test_reader_reads_every_view_but_the_error_texts(reader: Reader) -> None:
     query = "SELECT viewname FROM pg_views WHERE schemaname = 'reporting' AND viewname <> 'run_errors'"
     views = [row[0] for row in reader.execute(query).fetchall()]
 
-    assert {"clients", "pipelines", "runs", "latest_status", "pipeline_health"} == set(views)
+    assert {"clients", "pipelines", "pipeline_platforms", "runs", "latest_status", "pipeline_health"} == set(views)
     for view in views:
         reader.execute(f"SELECT * FROM reporting.{view} LIMIT 1")
 
