@@ -27,6 +27,7 @@ from chm_web import assets, create_app
 from chm_web.access.permissions import Role
 from chm_web.access.sign_in import FIRST_ADMIN
 from chm_web.access.users import UserFile
+from chm_web.commands.explained import first_line
 from chm_web.commands.ingest import COMMAND
 from chm_web.commands.processes import Child, ProcessError
 from chm_web.commands.progress import follow_job, print_health, print_outcome
@@ -99,7 +100,7 @@ def demo(host: str, port: int | None, data_dir: Path, password: str | None, once
     except OSError as err:
         raise click.ClickException(f"{err.strerror}: {err.filename or data_dir}. Mend that and start again.") from err
     except SQLAlchemyError as err:
-        raise click.ClickException(f"The database failed: {str(err).splitlines()[0]}") from err
+        raise click.ClickException(f"The database failed: {first_line(err)}") from err
 
 
 def _on_stop(signum: int, frame: FrameType | None) -> None:
