@@ -146,14 +146,6 @@ def list_fleet_health(
     return _list(query, now=now, health=health, limit=limit)
 
 
-def list_client_health(
-    *, client_id: UUID, now: datetime, health: Collection[Health] | None = None, limit: int = 1000
-) -> list[PipelineHealth]:
-    """List a client's active pipelines, worst first. A disabled client's are listed too: its page still shows them."""
-    query = queries.pipeline_health(where=queries.OF_CLIENT)
-    return _list(query, now=now, health=health, limit=limit, client_id=client_id)
-
-
 def look_at_client(*, client_id: UUID, now: datetime, limit: int = 50) -> ClientHealth:
     """Count a client's active pipelines by health, and list the ``limit`` in most trouble, worst first.
 
