@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -16,6 +15,7 @@ from chm_web.commands.database_programs import BackupError, Database, Program, f
 from chm_web.commands.explained import explained
 from chm_web.config import Config
 from chm_web.ingestion.queue import forget_reading
+from chm_web.private_files import begin_private
 from chm_web.services.exceptions import ServiceError
 from chm_web.services.schema import check_migrations
 
@@ -51,10 +51,8 @@ def backup(file: Path) -> None:
     database = _database()
     server, _ = database.look()
     dump, restorer = find_program("pg_dump", server=server), find_program("pg_restore", server=server)
-    unfinished = file.with_name(f"{file.name}.new")
-    unfinished.unlink(missing_ok=True)
-    # It holds all that CHM knows: it is never readable by others, not even for a moment.
-    os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    # It holds all that CHM knows.
+    unfinished = begin_private(file)
     try:
         database.run(dump, "--format=custom", *_WITHOUT_ROLES, f"--file={unfinished}")
         _check(restorer, unfinished)

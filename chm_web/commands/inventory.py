@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from flask.cli import with_appcontext
 from chm_web.commands.explained import explained, in_words
 from chm_web.commands.inventory_checks import Checking
 from chm_web.commands.inventory_files import BadFile, read_csv, read_yaml, write_csv, write_yaml
+from chm_web.private_files import write_private
 from chm_web.services.exceptions import ServiceError
 from chm_web.services.inventory import apply_inventory, read_inventory
 from chm_web.services.schema import check_migrations
@@ -32,19 +32,10 @@ def export_inventory(kind: str, output: Path | None, without_alert_rules: bool) 
         click.echo(text, nl=False)
         return
     try:
-        _write_private(output, text)
+        # Whoever has a webhook's address may post there.
+        write_private(output, text)
     except OSError as err:
         raise click.ClickException(f"{output} cannot be written: {err.strerror}.") from err
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file whole or not at all, for its owner alone: whoever has a webhook's address may post there."""
-    unfinished = path.with_name(f"{path.name}.new")
-    unfinished.unlink(missing_ok=True)
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    unfinished.replace(path)
 
 
 @click.command(name="import")
