@@ -107,6 +107,13 @@ class TimedRun(Protocol):
         """How long it took."""
 
 
+def success_seconds(runs: Iterable[TimedRun]) -> list[float]:
+    """Give how long the successful ones of some runs took, of those whose duration is known."""
+    return [
+        run.duration_seconds for run in runs if run.status is RunStatus.SUCCESS and run.duration_seconds is not None
+    ]
+
+
 class StripRun(NamedTuple):
     """One bar of a pipeline's strip. A page has seven hundred of them."""
 
