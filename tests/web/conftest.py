@@ -12,10 +12,13 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from chm_web.config import Config
 from chm_web.extensions import db
 from chm_web.ingestion import queue
+
+Send = Callable[..., TestResponse]
 
 PARTNER = "http://127.0.0.1:9"
 
@@ -47,6 +50,23 @@ def csrf_token(client: FlaskClient) -> str:
     found = re.search(r'name="csrf-token" content="([^"]+)"', client.get("/clients").text)
     assert found
     return found.group(1)
+
+
+@pytest.fixture
+def send(client: FlaskClient, csrf_token: str) -> Send:
+    """Sends a form."""
+
+    def post(address: str, **values: str) -> TestResponse:
+        return client.post(address, data={"csrf_token": csrf_token, **values})
+
+    return post
+
+
+def version(page: str) -> str:
+    """The version that a form carries of what it shows."""
+    found = re.search(r'name="version" value="(\w+)"', page)
+    assert found
+    return found[1]
 
 
 @pytest.fixture
