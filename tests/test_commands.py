@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import subprocess
 import sys
 from uuid import uuid4
@@ -19,14 +18,13 @@ from chm_web.commands.prune import prune
 from chm_web.commands.reader import grant_reader
 from chm_web.commands.sources import sources
 from chm_web.config import ROOT, Config
-
-NOTHING = {name: value for name, value in os.environ.items() if not name.startswith("CHM_")}
+from tests.processes import bare_environ
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
     """Run a command in the repository without any configuration."""
     return subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=NOTHING, capture_output=True, text=True, check=False
+        [sys.executable, *command], cwd=ROOT, env=bare_environ(), capture_output=True, text=True, check=False
     )
 
 
