@@ -14,8 +14,8 @@ from uuid import UUID
 
 from chm_web.ingestion.mapper import Unmappable, clamp_finish, parse_text, parse_time, sum_counts
 from chm_web.models import Platform, RunStatus
+from chm_web.services.run_records import RunRecord
 from chm_web.services.run_values import UNSTORABLE, BadValue, clean_external_id
-from chm_web.services.runs import RunRecord
 
 # What an event's type says of its run. Every other type (OTHER, none, one of a later spec) says nothing of its state:
 # such an event brings metadata alone.
