@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from werkzeug.serving import make_server
 
 from chm_web import create_app
@@ -41,6 +41,9 @@ ARGUMENTS = (
     "--disable-sync",
 )
 TOKEN = "token-of-the-tests"
+
+# For a machine that does much else; but less than the half minute after which pages refresh by themselves.
+expect.set_options(timeout=15_000)
 
 # Violations of the policy are events of the page, not only lines on the console.
 _WATCH_POLICY = """
