@@ -41,9 +41,12 @@ setup: $(STAMP)
 demo: $(STAMP)
 	@exec $(BIN)/chm demo $(ARGS)
 
+# One more than there are processors, up to eight: many tests wait, for a worker, a browser or a server.
+PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); [ $$n -lt 8 ] && echo $$((n + 1)) || echo 8)
+
 # In the order of the files: by themselves those with few tests come last, and these are the browser's, the slowest.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Other people's servers, each in an environment of its own.
 .chm-platforms/%-venv/.installed: requirements-%.txt | $(STAMP)

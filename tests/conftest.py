@@ -1,7 +1,9 @@
 """Real PostgreSQL and Redis, built by the migrations; every test in a transaction that is rolled back.
 
 ``CHM_TEST_DATABASE_URL`` and ``CHM_TEST_REDIS_URL`` name servers to use instead of the embedded ones. A database of
-its own is created on the server and dropped at the end; of Redis the whole database named is used and emptied.
+its own is created on the server and dropped at the end; of Redis the whole database named is used and emptied. Tests
+look at a server's sessions, locks and roles as if it were theirs alone: where several processes of pytest-xdist run
+them, each needs a server of its own, and ``{worker}`` in a URL stands for the number of the process.
 """
 
 from __future__ import annotations
@@ -32,10 +34,18 @@ from tests.http import ApiClient, client_of, client_with_token
 TABLES = ("alert_rules", "runs", "pipelines", "clients")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses the database, by whatever way: nothing can be forgotten then when another version is tried."""
+    for item in items:
+        if "servers" in getattr(item, "fixturenames", ()):
+            item.add_marker("database")
+
+
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """The URLs of PostgreSQL and Redis."""
-    database_url, redis_url = os.environ.get("CHM_TEST_DATABASE_URL"), os.environ.get("CHM_TEST_REDIS_URL")
+    database_url, redis_url = _given("CHM_TEST_DATABASE_URL"), _given("CHM_TEST_REDIS_URL")
     if database_url and redis_url:
         yield database_url, redis_url
         return
@@ -43,6 +53,12 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
         tmp_path_factory.mktemp("embedded services"), durable=False, postgres=not database_url, redis=not redis_url
     ) as services:
         yield database_url or services.database_url, redis_url or services.redis_url
+
+
+def _given(variable: str) -> str:
+    """The URL that a variable names for this process; empty when it names none."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return os.environ.get(variable, "").replace("{worker}", worker)
 
 
 @pytest.fixture(scope="session")

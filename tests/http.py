@@ -14,6 +14,7 @@ import flask
 import requests
 from flask import Flask
 from flask.testing import FlaskClient
+from pytest_httpserver import HTTPServer
 from werkzeug.test import TestResponse
 
 from chm_web.access import sessions
@@ -21,6 +22,8 @@ from chm_web.access.permissions import Role
 from chm_web.access.sessions import Method, SignedIn
 
 PREFIX = "/api/v1"
+# How often a server looks whether it shall stop. The usual half a second would be waited for at the end of each test.
+_LOOK_SECONDS = 0.02
 
 
 def client_with_token(app: Flask, token: str) -> FlaskClient:
@@ -75,7 +78,7 @@ class ApiClient:
 @contextmanager
 def serving(server: BaseServer) -> Iterator[None]:
     """Let a server answer, in a thread of its own, until the block ends."""
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(_LOOK_SECONDS,), daemon=True)
     thread.start()
     try:
         yield
@@ -83,6 +86,15 @@ def serving(server: BaseServer) -> Iterator[None]:
         server.shutdown()
         thread.join(timeout=10)
         server.server_close()
+
+
+class OwnHttpServer(HTTPServer):
+    """A server of a test's own, beside the one that tests share (``httpserver``); it stops without a wait."""
+
+    def thread_target(self) -> None:
+        """Serve until it is stopped."""
+        assert self.server is not None
+        self.server.serve_forever(_LOOK_SECONDS)
 
 
 def free_port() -> int:

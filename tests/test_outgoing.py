@@ -19,6 +19,7 @@ from werkzeug import Request, Response
 from werkzeug.datastructures import Headers
 
 from chm_web.outgoing import MAX_REDIRECTS, NotAllowed, NotDelivered, Outgoing
+from tests.http import OwnHttpServer
 
 PUBLIC, INSIDE = "127.0.0.2", "127.0.0.1"
 SECRET = "/services/T0/secret-path"
@@ -27,7 +28,7 @@ SECRET = "/services/T0/secret-path"
 @pytest.fixture
 def public() -> Iterator[HTTPServer]:
     """A server at the public address."""
-    with HTTPServer(host=PUBLIC) as server:
+    with OwnHttpServer(host=PUBLIC) as server:
         server.expect_request(SECRET, method="POST").respond_with_data("taken", status=202)
         yield server
 
@@ -35,7 +36,7 @@ def public() -> Iterator[HTTPServer]:
 @pytest.fixture
 def inside(public: HTTPServer) -> Iterator[HTTPServer]:
     """A server inside, at the same port; nobody may ever reach it."""
-    with HTTPServer(host=INSIDE, port=public.port) as server:
+    with OwnHttpServer(host=INSIDE, port=public.port) as server:
         server.expect_request("/").respond_with_data("reached")
         yield server
         assert server.log == []

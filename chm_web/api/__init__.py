@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from typing import Any
 
 from apispec.ext.marshmallow import MarshmallowPlugin
@@ -53,7 +54,8 @@ def init_app(app: Flask) -> None:
         api.register_blueprint(module.blueprint, url_prefix=PREFIX)
         # The guard asks for the CSRF token where it is a session that authorises, and a token needs none.
         csrf.exempt(module.blueprint)
-    app.extensions[docs.EXTENSION] = complete_document(api.spec.to_dict(), prefix=PREFIX)
+    # Made when it is first asked for: workers and most commands never ask.
+    app.extensions[docs.EXTENSION] = cache(lambda: complete_document(api.spec.to_dict(), prefix=PREFIX))
     app.register_blueprint(docs.blueprint, url_prefix=PREFIX)
     config: Config = app.config["CHM"]
     reading = Permission.PUBLIC if config.api_docs_public else Permission.READ

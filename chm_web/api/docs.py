@@ -10,12 +10,12 @@ from flask import Blueprint, Flask, Response, current_app, render_template
 blueprint = Blueprint("api_docs", __name__)
 
 EXTENSION = "chm-api-document"
-"""Where an app keeps the document of its API."""
+"""Where an app keeps what makes the document of its API."""
 
 
 def api_document(app: Flask) -> dict[str, Any]:
     """Give the OpenAPI document of the app's API."""
-    document: dict[str, Any] = app.extensions[EXTENSION]
+    document: dict[str, Any] = app.extensions[EXTENSION]()
     return document
 
 

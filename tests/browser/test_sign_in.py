@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -13,6 +12,7 @@ from chm_web.access.permissions import Role
 from chm_web.access.users import UserFile
 from chm_web.ingestion.queue import latest_jobs
 from tests.browser.conftest import Site
+from tests.http import serving
 
 pytestmark = pytest.mark.browser
 
@@ -124,13 +124,9 @@ def evil(site: Site) -> Iterator[str]:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    # Another name is another site; another port of the same name is the same site to SameSite cookies.
-    yield f"http://localhost:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(server):
+        # Another name is another site; another port of the same name is the same site to SameSite cookies.
+        yield f"http://localhost:{server.server_port}/"
 
 
 def test_page_of_another_site_starts_nothing(page: Page, site: Site, evil: str) -> None:

@@ -115,7 +115,6 @@ def start_worker(
         # Idle: its signal handlers are in place and it looks for work.
         wait_until(
             lambda: any(one.pid == process.pid and one.get_state() == "idle" for one in Worker.all(connection=redis)),
-            seconds=30,
         )
         return workers[-1]
 
@@ -125,15 +124,18 @@ def start_worker(
             worker.kill()
 
 
-def wait_until(done: Callable[[], object], *, seconds: float = 20) -> None:
-    """Wait until something is so, and fail when it does not become so."""
+def wait_until(done: Callable[[], object], *, seconds: float = 60) -> None:
+    """Wait until something is so, and fail when it does not become so.
+
+    The time is for a machine that does much else: to start a process takes some seconds of computing by itself.
+    """
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
 
 
-def wait_for(job: IngestionJob, *, seconds: float = 30) -> IngestionJob:
+def wait_for(job: IngestionJob, *, seconds: float = 60) -> IngestionJob:
     """Wait until a job has ended, and give it as it ended."""
     wait_until(lambda: not get_job(job_id=job.id).state.is_live, seconds=seconds)
     return get_job(job_id=job.id)

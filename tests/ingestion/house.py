@@ -38,7 +38,7 @@ PAGES, SIZE = 6, 50
 ANY_PIPELINE = re.compile("/pipelines/.*/runs")
 EVERYTHING = SyncScope()
 
-# A worker whose death is noticed within seconds: the tests wait for it many times.
+# A worker whose death is noticed within seconds, and whose locks end as soon: the tests wait for both many times.
 WORKER = """
 import os, signal, sys
 from pathlib import Path
@@ -48,6 +48,7 @@ from chm_web.extensions import db
 from chm_web.ingestion.queue import run_worker, work
 
 work.HORSE_SIGN_SECONDS, work.HORSE_SILENT_SECONDS, work.WAIT_FOR_DATABASE_SECONDS = 1, 3, 1
+work.LOCK_SECONDS, work.LOCK_RENEWAL_SECONDS = 5, 1
 app = create_app()
 with app.app_context():
     killers = [Path(path) for path in sys.argv[1:]]

@@ -19,6 +19,7 @@ from chm_web.ingestion.ahead import read_ahead
 from chm_web.ingestion.client import SourceBusy, SourceUnreachable
 from chm_web.ingestion.platforms.pages import RunsPage
 from tests.factories import find_run, make_pipeline
+from tests.http import OwnHttpServer
 from tests.ingestion.partners import FAST, Account, base_url, ingest, page, run, stored
 
 
@@ -141,7 +142,7 @@ def test_a_partners_pipelines_are_asked_for_at_once(app: Flask) -> None:
         name = request.path.split("/")[2]
         return Response(json.dumps(page(run(1, external_run_id=f"of-{name}"))), content_type="application/json")
 
-    with HTTPServer(threaded=True) as server:
+    with OwnHttpServer(threaded=True) as server:
         server.expect_request(re.compile("/pipelines/.*")).respond_with_handler(handle)
         account = ingest(base_url(server), *pipelines, config=replace(FAST, http_timeout_seconds=10))
 

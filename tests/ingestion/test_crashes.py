@@ -148,7 +148,7 @@ def test_postgresql_away_for_ten_seconds_under_load(house: House, tokens: dict[S
     assert "database" in web.get("/").get_data(as_text=True)
     time.sleep(5)
     house.start("postgres")
-    wait_until(lambda: not get_job(job_id=job.id).state.is_live, seconds=60)
+    wait_until(lambda: not get_job(job_id=job.id).state.is_live)
     seen["after"] = ask()
     assert seen == {"during": (503, 503, 200, 503), "after": (200, 200, 200, 200)}
     assert get_job(job_id=job.id).state is JobState.FINISHED
@@ -172,7 +172,7 @@ def test_a_database_that_refuses_to_write_in_the_middle_ends_the_job_with_a_reas
     house.start_worker()
     job, _ = request_sync(scope=EVERYTHING)
     db.session.remove()
-    wait_until(lambda: not get_job(job_id=job.id).state.is_live, seconds=60)
+    wait_until(lambda: not get_job(job_id=job.id).state.is_live)
     job = get_job(job_id=job.id)
     assert job.state is JobState.FAILED
     assert "The database refuses to write (ReadOnlySqlTransaction)." in str(job.error)
@@ -201,7 +201,7 @@ def set_read_only(house: House, *, refuses: bool) -> None:
 def test_a_worker_whose_redis_went_away_works_on_when_it_is_back(house: House) -> None:
     pipeline = make_pipeline()
     worker = house.start_worker()
-    wait_until(lambda: children_of(worker.process.pid), seconds=30)
+    wait_until(lambda: children_of(worker.process.pid))
     house.stop("redis")
     time.sleep(3)
     house.start("redis")

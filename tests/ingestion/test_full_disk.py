@@ -80,7 +80,7 @@ def test_a_full_disk_ends_the_job_with_a_reason_and_loses_nothing(house: House, 
     worker = house.start_worker()
     job, _ = request_sync(scope=EVERYTHING)
     db.session.remove()
-    wait_until(lambda: not get_job(job_id=job.id).state.is_live, seconds=60)
+    wait_until(lambda: not get_job(job_id=job.id).state.is_live)
     job = get_job(job_id=job.id)
     assert job.state is JobState.FAILED
     assert "The database refuses to write (DiskFull). Nothing of this batch was written." in str(job.error)

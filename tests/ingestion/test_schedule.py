@@ -61,7 +61,7 @@ def test_schedule_asks_again_and_again(
     start_worker()
     start_schedule()
 
-    wait_until(lambda: len(latest_jobs()) >= 3, seconds=30)
+    wait_until(lambda: len(latest_jobs()) >= 3)
 
     assert all(job.scope.client_id is None and job.scope.source is None for job in latest_jobs())
     assert all(job.requested_by is None for job in latest_jobs())
@@ -71,7 +71,7 @@ def test_schedule_asks_again_and_again(
 def test_schedule_gives_a_sign_and_tells_when_it_asks_next(start_schedule: Callable[[], int]) -> None:
     start_schedule()
 
-    wait_until(lambda: read_signs().next_cycle_at, seconds=30)
+    wait_until(lambda: read_signs().next_cycle_at)
 
     signs = read_signs()
     assert signs.schedule_at is not None and signs.next_cycle_at is not None
@@ -86,7 +86,7 @@ def test_two_schedulers_do_no_harm(
     start_schedule()
     start_schedule()
 
-    wait_until(lambda: sum(not job.state.is_live for job in latest_jobs()) >= 3, seconds=30)
+    wait_until(lambda: sum(not job.state.is_live for job in latest_jobs()) >= 3)
 
     ended = [job for job in latest_jobs() if not job.state.is_live]
     assert [job.error for job in ended] == [None] * len(ended)

@@ -65,7 +65,7 @@ def start_pool(partner_app: Flask, worker_environ: dict[str, str], tmp_path: Pat
                 [sys.executable, *command], cwd=ROOT, env=worker_environ, stdout=log, stderr=subprocess.STDOUT
             )
         started.append(process)
-        wait_until(lambda: are_idle(partner_app, process.pid), seconds=60)
+        wait_until(lambda: are_idle(partner_app, process.pid))
         return process
 
     yield start
@@ -145,7 +145,7 @@ def test_a_worker_that_dies_is_followed_by_another(partner_app: Flask, start_poo
     os.kill(dead, signal.SIGKILL)
     wait_until(lambda: not any(is_alive(pid) for pid in schedulers))
     wait_until(lambda: dead not in children_of(parent.pid))
-    wait_until(lambda: are_idle(partner_app, parent.pid), seconds=30)
+    wait_until(lambda: are_idle(partner_app, parent.pid))
 
     assert schedulers
     assert set(others) < set(children_of(parent.pid))
@@ -158,11 +158,11 @@ def test_the_work_of_a_worker_that_is_killed_is_taken_up(partner_app: Flask, gat
 
     os.kill(busy, signal.SIGKILL)
     gate.open.set()
-    job = wait_for(job, seconds=60)
+    job = wait_for(job)
 
     assert (job.state, job.error) == (JobState.FINISHED, None)
     assert stored() == PAGES * SIZE
-    wait_until(lambda: are_idle(partner_app, parent.pid), seconds=30)
+    wait_until(lambda: are_idle(partner_app, parent.pid))
     assert busy not in children_of(parent.pid)
 
 
@@ -176,7 +176,7 @@ def test_workers_end_after_their_jobs_when_the_pool_itself_is_killed(gate: Gate,
     gate.open.set()
 
     assert wait_for(job).state is JobState.FINISHED
-    wait_until(lambda: not any(is_alive(pid) for pid in children), seconds=30)
+    wait_until(lambda: not any(is_alive(pid) for pid in children))
 
 
 def is_alive(pid: int) -> bool:
