@@ -63,7 +63,7 @@ def interval_of(one: SourceSigns, *, every: timedelta) -> timedelta:
 
 
 def _usual_interval(one: SourceSigns, every: timedelta) -> timedelta:
-    return max(every, timedelta(seconds=one.source.interval or 0))
+    return max(every, one.source.least_interval)
 
 
 def _due_at(one: SourceSigns, every: timedelta) -> datetime | None:
