@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -102,8 +102,13 @@ class _Reading:
     watermarks: Watermarks
 
 
-def open_client(source: Source, config: Config) -> HttpClient:
-    """Make the HTTP client for a source, with the deployment's time-outs and retries."""
+def open_client(
+    source: Source, config: Config, *, place: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> HttpClient:
+    """Make the HTTP client for a source, with the deployment's time-outs and retries.
+
+    ``place``: entered for the length of each request, to keep to what the host may be asked at once.
+    """
     return HttpClient(
         base_url=source.base_url,
         auth=TokenAuth(source.token) if source.token else None,
@@ -113,6 +118,7 @@ def open_client(source: Source, config: Config) -> HttpClient:
         backoff=config.http_backoff_seconds,
         max_bytes=config.http_max_response_bytes,
         rest=KINDS[source.kind].rest_seconds,
+        place=place,
     )
 
 

@@ -32,6 +32,7 @@ from chm_web.ingestion.feeds import open_feed
 from chm_web.ingestion.job import ingest_pipelines, open_client
 from chm_web.ingestion.progress import Counts, RejectedRun, SyncScope, UnmappedReport, UnreadPipeline
 from chm_web.ingestion.queue.connection import KEEP, REDIS_AWAY, rq_queue, state, text
+from chm_web.ingestion.queue.places import places_of
 from chm_web.ingestion.queue.signs import ANSWERED, SILENT, give_sign, note_error, note_read
 from chm_web.ingestion.queue.telling import scope_of
 from chm_web.ingestion.queue.unmapped import note_unmapped
@@ -184,7 +185,8 @@ def _read(source: Source, scope: SyncScope, shard: int, reporter: _PartReporter)
         targets = targets_of(source, SyncScope() if source.is_account else scope, shard)
         reporter.begin(len(targets))
         marks = RedisWatermarks(here.redis, source.name)
-        with open_client(source, here.config) as client:
+        places = places_of(source, redis=here.redis, config=here.config)
+        with open_client(source, here.config, place=places.take) as client:
             if source.is_account:
                 feed = open_feed(source, client)
                 ingest_account(source=source, feed=feed, targets=targets, reporter=reporter, watermarks=marks)
