@@ -52,7 +52,7 @@ class _Progress(Schema):
     waiting_for = fields.String(
         allow_none=True, metadata=told("What it waits for other than a worker, in words; null: nothing.")
     )
-    waiting_until = UtcTime(allow_none=True, metadata=told("When it is tried again; null: no wait."))
+    waiting_until = UtcTime(allow_none=True, metadata=told("When it goes on; null: no wait."))
 
 
 class SourceProgressSchema(_Progress):
@@ -89,7 +89,7 @@ class UnreadPipelineSchema(Schema):
 
 
 class JobDetailSchema(JobSchema):
-    """A job with the runs that it rejected (the first hundred)."""
+    """A job with the runs that it rejected and the pipelines that it could not read (the first hundred of each)."""
 
     rejected_runs = fields.List(fields.Nested(RejectedRunSchema), metadata=told("The runs that it rejected."))
     unread_pipelines = fields.List(

@@ -1,7 +1,7 @@
 """The schedule: asks for an ingestion of everything every so often, by RQ's cron.
 
 RQ's cron knows no leader: two schedulers ask twice. That does no harm, since a live ingestion is given back instead of
-a second one.
+a second one. The sources of a cycle do not begin together, but each in its turn (``rhythm.turns_of``).
 """
 
 from __future__ import annotations
