@@ -107,7 +107,7 @@ def list_ingestion_jobs(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, JobDetailSchema, description="The job.")
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such job, or it is older than a week.")
 def get_ingestion_job(query: dict[str, Any], job_id: str) -> _JobDetail:
-    """Give an ingestion job, its progress, the runs that it rejected and the pipelines that it could not read.
+    """Give an ingestion job, its progress, and what it rejected or could not read.
 
     Ask again every few seconds while `state` is `queued` or `running`.
     """

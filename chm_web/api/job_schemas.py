@@ -89,7 +89,7 @@ class UnreadPipelineSchema(Schema):
 
 
 class JobDetailSchema(JobSchema):
-    """A job with the runs that it rejected and the pipelines that it could not read (the first hundred of each)."""
+    """A job with what it rejected and could not read (the first hundred of each)."""
 
     rejected_runs = fields.List(fields.Nested(RejectedRunSchema), metadata=told("The runs that it rejected."))
     unread_pipelines = fields.List(
