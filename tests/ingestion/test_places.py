@@ -255,7 +255,7 @@ def test_a_part_that_finds_no_place_lets_go_of_its_worker_and_comes_back(
     wait_until(lambda: get_job(job_id=job.id).waiting_for)
     waiting = get_job(job_id=job.id)
     [worker] = Worker.all(connection=redis)
-    wait_until(lambda: worker.get_state() == "idle", seconds=5)
+    wait_until(lambda: worker.get_state() == "idle")
     taken[0].release()
     job = wait_for(job)
 

@@ -37,9 +37,7 @@ def partner_app(committed_app: Flask, config: Config, httpserver: HTTPServer, tm
     address = base_url(httpserver)
     path = tmp_path / "sources.toml"
     path.write_text(
-        "".join(
-            f'[sources.{name}]\nkind = "partner"\nbase_url = "{address}/{name}"\n' for name in ("second", "third")
-        )
+        "".join(f'[sources.{name}]\nkind = "partner"\nbase_url = "{address}/{name}"\n' for name in ("second", "third"))
     )
     app = create_app(
         replace(
