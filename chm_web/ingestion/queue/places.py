@@ -73,7 +73,7 @@ class HostPlaces:
         free = [name for name, holder in zip(self._names, taken, strict=True) if holder is None]
         # By chance: who looks at the same moment had better not want the same one.
         for name in random.sample(free, len(free)):
-            place = self._redis.lock(name, timeout=self._hold_seconds, thread_local=False)
+            place: Lock = self._redis.lock(name, timeout=self._hold_seconds, thread_local=False)
             if place.acquire(blocking=False):
                 with self._guard:
                     self._held += 1
