@@ -131,10 +131,11 @@ def _hurry(job_id: str, source: str | None) -> bool:
         for part in parts
         if source in (None, part.source) and text(redis.hget(f"chm:part:{part.id}", "waiting_for")) == _IN_TURN
     ]
+    registry = ScheduledJobRegistry(queue=rq_queue())  # type: ignore[no-untyped-call]
     with redis.pipeline() as pipe:
         for part in in_turn:
             # RQ's scheduler takes it up within a second. One that it has just taken must not be put back.
-            pipe.zadd(ScheduledJobRegistry(queue=rq_queue()).key, {part.id: now.timestamp()}, xx=True)
+            pipe.zadd(registry.key, {part.id: now.timestamp()}, xx=True)
             pipe.hdel(f"chm:part:{part.id}", "waiting_for", "waiting_until")
             note_turn(pipe, source=part.source, begins_at=now)
         pipe.execute()
@@ -153,8 +154,8 @@ def _enqueue(scope: SyncScope, plan: list[tuple[str, int, int]], requested_by: s
         for part, (_, _, size) in zip(parts, plan, strict=True):
             pipe.hset(f"chm:part:{part.id}", mapping={"pipelines_total": size})
             if begins_at[part.source] > requested_at:
-                waiting = {"waiting_for": _IN_TURN, "waiting_until": begins_at[part.source].isoformat()}
-                pipe.hset(f"chm:part:{part.id}", mapping=waiting)
+                until = begins_at[part.source].isoformat()
+                pipe.hset(f"chm:part:{part.id}", mapping={"waiting_for": _IN_TURN, "waiting_until": until})
             pipe.expire(f"chm:part:{part.id}", KEEP)
         if not scope.is_narrowed:
             note_asked(pipe, begins_at=begins_at)
