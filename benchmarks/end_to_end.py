@@ -15,13 +15,14 @@ from benchmarks.environment import BENCH_MARK, PARTNER_TOKEN, SESSION_NAME, Benc
 from benchmarks.memory import MemoryWatch
 from benchmarks.partner import external_id
 from benchmarks.processes import finish_job, start_server, start_workers, sweep
+from benchmarks.reading import Nowhere
 from benchmarks.report import CUSTOMER_RUNS_PER_SECOND, Line, Report, at_least, at_most
 from benchmarks.statements import count_statements
 from chm_web import create_app
 from chm_web.config import Config
 from chm_web.extensions import db
 from chm_web.ingestion.job import ingest_pipelines, open_client
-from chm_web.ingestion.progress import Counts, IngestionJob, JobState, RejectedRun, SyncScope, UnreadPipeline
+from chm_web.ingestion.progress import IngestionJob, JobState, SyncScope
 from chm_web.ingestion.sources_config import sources_of
 from chm_web.models import Client, Pipeline, PipelineType, Platform
 from chm_web.services.clients import create_client
@@ -153,46 +154,12 @@ def _forget_watermarks(bench: Bench) -> None:
         redis.delete("chm:watermark:partner", "chm:position:partner")
 
 
-class _Nowhere:
-    """Takes progress and watermarks, and keeps only the number of pages."""
-
-    pages = 0
-
-    def page(self, counts: Counts, rejected: Sequence[RejectedRun]) -> None:
-        """Count a page."""
-        self.pages += 1
-
-    def pipeline_done(self, pipeline_id: UUID) -> None:
-        """Nothing to do."""
-
-    def unread(self, pipeline: UnreadPipeline) -> None:
-        """Give up: figures without a pipeline would flatter."""
-        raise RuntimeError(f"{pipeline.external_id} could not be read: {pipeline.reason}")
-
-    def is_done(self, pipeline_id: UUID) -> bool:
-        """Nothing is."""
-        return False
-
-    def get(self, pipeline_id: UUID) -> datetime | None:
-        """Read everything."""
-        return None
-
-    def set(self, pipeline_id: UUID, moment: datetime) -> None:
-        """Remember nothing."""
-
-    def position(self, pipeline_id: UUID) -> None:
-        """Begin at the beginning."""
-
-    def keep_position(self, pipeline_id: UUID, position: object) -> None:
-        """Remember nothing."""
-
-
 def _statements(bench: Bench, client_id: UUID) -> dict[str, float]:
     """Count the statements of a page, by reading some pipelines in this process."""
     config = Config.from_env(bench.environ)
     source = sources_of(config)[0]
     targets = list_ingest_targets(platforms=source.platforms, client_id=client_id, pipeline_id=None)[:5]
-    nowhere = _Nowhere()
+    nowhere = Nowhere()
     with open_client(source, config) as client, count_statements() as seen:
         ingest_pipelines(source=source, client=client, targets=targets, reporter=nowhere, watermarks=nowhere)
     return {statement: count / nowhere.pages for statement, count in seen.most_common()}

@@ -8,15 +8,15 @@ from typing import Any
 
 from gunicorn.app.wsgiapp import WSGIApplication  # type: ignore[import-untyped, unused-ignore]
 
+from benchmarks.serving import write_port
+
 
 def main() -> None:
     """Serve until SIGTERM."""
     port_file, workers, threads = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 
     def when_ready(server: Any) -> None:
-        unfinished = port_file.with_suffix(".new")
-        unfinished.write_text(str(server.LISTENERS[0].sock.getsockname()[1]))
-        unfinished.replace(port_file)
+        write_port(port_file, server.LISTENERS[0].sock.getsockname()[1])
 
     sys.argv = ["gunicorn", "wsgi:app", "--bind", "127.0.0.1:0", "--workers", workers, "--threads", threads]
     app = WSGIApplication("%(prog)s [OPTIONS] [APP_MODULE]", prog="gunicorn")

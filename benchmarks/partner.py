@@ -14,14 +14,13 @@ import json
 import random
 import time
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 from benchmarks.environment import BENCH_MARK
 from benchmarks.samples import as_json, make_record
+from benchmarks.serving import Handler, serve
 
 
 def external_id(number: int) -> str:
@@ -51,30 +50,19 @@ def as_last(body: bytes) -> bytes:
     return body[: body.rindex(b',"next_cursor":')] + b',"next_cursor":null}'
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     pages: dict[tuple[str, int], bytes]
     page_every: float | None
     started: float
-    protocol_version = "HTTP/1.1"
-    # Head and body leave in one write at once; without the two, delayed acknowledgements cost 40 ms a page.
-    wbufsize = 1 << 16
-    disable_nagle_algorithm = True
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the base class's name
         """Give the page that path and cursor name."""
         url = urlsplit(self.path)
         page = int(parse_qs(url.query).get("cursor", ["0"])[0])
         body = self.pages.get((url.path.split("/")[2], page))
         if body and self.page_every and page >= (time.monotonic() - self.started) // self.page_every:
             body = as_last(body)
-        self.send_response(404 if body is None else 200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body or b"")))
-        self.end_headers()
-        self.wfile.write(body or b"")
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Say nothing: a line a request would be measured too."""
+        self.answer(body or b"", 404 if body is None else 200)
 
 
 def main() -> None:
@@ -87,13 +75,7 @@ def main() -> None:
     options = parser.parse_args()
     _Handler.pages = make_pages(pipelines=options.pipelines, pages=options.pages, page_size=options.page_size)
     _Handler.page_every, _Handler.started = options.page_every, time.monotonic()
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
-        server.daemon_threads = True
-        # Written aside and renamed, so that whoever waits for the file never reads half of it.
-        draft = options.port_file.with_suffix(".new")
-        draft.write_text(str(server.server_address[1]), encoding="ascii")
-        draft.replace(options.port_file)
-        server.serve_forever()
+    serve(_Handler, options.port_file)
 
 
 if __name__ == "__main__":

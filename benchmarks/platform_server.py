@@ -13,12 +13,12 @@ import itertools
 import json
 import time
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from benchmarks.environment import BENCH_MARK
+from benchmarks.serving import Handler, serve
 
 PAGE_SIZE = 100
 """Airflow gives no more at once."""
@@ -57,23 +57,19 @@ def make_pages(pipelines: int, changed: int) -> list[bytes]:
     return pages
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     pages: list[bytes]
     delay: float
     asked = itertools.count()
     told = 0
-    protocol_version = "HTTP/1.1"
-    # Head and body leave in one write at once; without the two, delayed acknowledgements cost 40 ms a page.
-    wbufsize = 1 << 16
-    disable_nagle_algorithm = True
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the base class's name
         """Sign anybody in."""
         next(self.asked)
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self._send({"access_token": "made-up"}, 201)
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the base class's name
         """Answer as what the path belongs to."""
         url = urlsplit(self.path)
         asked = parse_qs(url.query, keep_blank_values=True)
@@ -97,15 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send({"runs": [run], "next_cursor": None})
 
     def _send(self, body: Any, status: int = 200) -> None:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Say nothing: a line a request would be measured too."""
+        self.answer(body if isinstance(body, bytes) else json.dumps(body).encode(), status)
 
 
 def main() -> None:
@@ -118,13 +106,7 @@ def main() -> None:
     options = parser.parse_args()
     _Handler.pages = make_pages(options.pipelines, options.changed)
     _Handler.delay = options.delay
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
-        server.daemon_threads = True
-        # Written aside and renamed, so that whoever waits for the file never reads half of it.
-        draft = options.port_file.with_suffix(".new")
-        draft.write_text(str(server.server_address[1]), encoding="ascii")
-        draft.replace(options.port_file)
-        server.serve_forever()
+    serve(_Handler, options.port_file)
 
 
 if __name__ == "__main__":

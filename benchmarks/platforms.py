@@ -15,6 +15,7 @@ from benchmarks.environment import BENCH_MARK, SESSION_NAME, Bench, BenchError
 from benchmarks.memory import MemoryWatch
 from benchmarks.platform_server import PAGE_SIZE, external_id
 from benchmarks.processes import finish_job, start_server, start_workers, sweep
+from benchmarks.reading import Nowhere
 from benchmarks.report import Line, Report, at_most
 from benchmarks.statements import count_statements
 from chm_web import create_app
@@ -22,16 +23,8 @@ from chm_web.config import Config
 from chm_web.extensions import db
 from chm_web.ingestion.account import ingest_account
 from chm_web.ingestion.feeds import open_feed
-from chm_web.ingestion.job import Position, open_client
-from chm_web.ingestion.progress import (
-    Counts,
-    IngestionJob,
-    JobState,
-    RejectedRun,
-    SyncScope,
-    UnmappedReport,
-    UnreadPipeline,
-)
+from chm_web.ingestion.job import open_client
+from chm_web.ingestion.progress import Counts, IngestionJob, JobState, SyncScope, UnmappedReport
 from chm_web.ingestion.sources_config import sources_of
 from chm_web.ingestion.targets import targets_of
 from chm_web.models import Pipeline, PipelineType, Platform
@@ -186,27 +179,11 @@ def _requests(address: str) -> int:
     return int(requests.get(f"{address}/requests", timeout=10).json())
 
 
-class _Memory:
-    """Takes progress and watermarks; the feed was read before, for these pipelines."""
+class _ReadBefore(Nowhere):
+    """As if the account's feed was read just now, for these pipelines."""
 
     def __init__(self, known: Collection[UUID]) -> None:
-        self.pages = 0
         self._known = frozenset(known)
-
-    def page(self, counts: Counts, rejected: Sequence[RejectedRun]) -> None:
-        """Count a page."""
-        self.pages += 1
-
-    def pipeline_done(self, pipeline_id: UUID) -> None:
-        """Nothing to do."""
-
-    def unread(self, pipeline: UnreadPipeline) -> None:
-        """Give up: figures without a pipeline would flatter."""
-        raise RuntimeError(f"{pipeline.external_id} could not be read: {pipeline.reason}")
-
-    def is_done(self, pipeline_id: UUID) -> bool:
-        """Nothing is."""
-        return False
 
     def source_done(self, pipelines: int) -> None:
         """Nothing to do."""
@@ -217,16 +194,6 @@ class _Memory:
     def get(self, pipeline_id: UUID) -> datetime | None:
         """Read what changed just now."""
         return datetime.now(UTC)
-
-    def set(self, pipeline_id: UUID, moment: datetime) -> None:
-        """Remember nothing."""
-
-    def position(self, pipeline_id: UUID) -> Position | None:
-        """Begin at the beginning."""
-        return None
-
-    def keep_position(self, pipeline_id: UUID, position: Position | None) -> None:
-        """Remember nothing."""
 
     def known(self) -> frozenset[UUID]:
         """All pipelines are."""
@@ -243,13 +210,13 @@ def _statements(bench: Bench, load: Load) -> tuple[dict[str, int], int]:
     config = Config.from_env(bench.environ)
     [source] = [one for one in sources_of(config) if one.name == ACCOUNT]
     targets = targets_of(source, SyncScope())
-    memory = _Memory([target.pipeline_id for target in targets])
+    before = _ReadBefore([target.pipeline_id for target in targets])
     with open_client(source, config) as client, count_statements() as seen:
         feed = open_feed(source, client)
-        ingest_account(source=source, feed=feed, targets=targets, reporter=memory, watermarks=memory)
-    if memory.pages != load.changed // PAGE_SIZE:
-        raise BenchError(f"The account's feed had {memory.pages} pages.")
-    return dict(seen.most_common()), memory.pages
+        ingest_account(source=source, feed=feed, targets=targets, reporter=before, watermarks=before)
+    if before.pages != load.changed // PAGE_SIZE:
+        raise BenchError(f"The account's feed had {before.pages} pages.")
+    return dict(seen.most_common()), before.pages
 
 
 def _lines(account: Sequence[Cycle], partner: Cycle, statements: dict[str, int], pages: int) -> list[Line]:

@@ -73,8 +73,9 @@ class Yardsticks:
         self._took: dict[str, list[float]] = {name: [] for name in _YARDSTICKS}
 
     def measure(self) -> None:
-        """Run each once. Done beside what is measured, for a machine is not as fast at one moment as at another."""
+        """Run each, warmed up. Done beside what is measured: a machine is not as fast at one moment as at another."""
         for name, (_, query) in _YARDSTICKS.items():
+            self._connection.execute(query, self._window).fetchall()
             started = perf_counter()
             self._connection.execute(query, self._window).fetchall()
             self._took[name].append((perf_counter() - started) * 1000)

@@ -82,7 +82,7 @@ class Config:
             ConfigError: a required variable is missing, a value cannot be read, or a ``*_FILE`` cannot be opened.
         """
         read = Reader(os.environ if environ is None else environ)
-        allowed_hosts = read.list("CHM_ALLOWED_HOSTS", default=LOOPBACK_HOSTS)
+        allowed_hosts = read.list("CHM_ALLOWED_HOSTS", default=cls.allowed_hosts)
         trusted_proxies = read.networks("CHM_TRUSTED_PROXIES")
         public_url = read_public_url(read, allowed_hosts)
         return cls(
@@ -92,27 +92,35 @@ class Config:
             allowed_hosts=allowed_hosts,
             partner_api_base_url=read.address("CHM_PARTNER_API_BASE_URL", credentials="CHM_PARTNER_API_TOKEN"),
             partner_api_token=read.text("CHM_PARTNER_API_TOKEN"),
-            partner_api_platforms=read.list("CHM_PARTNER_API_PLATFORMS", default=("vendor_api",)),
+            partner_api_platforms=read.list("CHM_PARTNER_API_PLATFORMS", default=cls.partner_api_platforms),
             sources_file=read.path("CHM_SOURCES_FILE"),
-            http_connect_timeout_seconds=read.number("CHM_HTTP_CONNECT_TIMEOUT_SECONDS", float, 5.0),
-            http_timeout_seconds=read.number("CHM_HTTP_TIMEOUT_SECONDS", float, 30.0),
-            http_max_retries=read.number("CHM_HTTP_MAX_RETRIES", int, 3, or_zero=True),
-            http_backoff_seconds=read.number("CHM_HTTP_BACKOFF_SECONDS", float, 0.5, or_zero=True),
-            http_max_response_bytes=read.number("CHM_HTTP_MAX_RESPONSE_BYTES", int, 32 * 1024 * 1024),
-            http_max_requests_per_host=read.number("CHM_HTTP_MAX_REQUESTS_PER_HOST", int, 16),
-            partner_page_size=read.number("CHM_PARTNER_PAGE_SIZE", int, 500),
-            ingest_every_seconds=read.number("CHM_INGEST_EVERY_SECONDS", int, 300),
-            max_request_bytes=read.number("CHM_MAX_REQUEST_BYTES", int, 16 * 1024 * 1024),
-            statement_timeout_seconds=read.number("CHM_STATEMENT_TIMEOUT_SECONDS", int, 30, or_zero=True),
-            log_level=read.choice("CHM_LOG_LEVEL", LOG_LEVELS, default="INFO"),
+            http_connect_timeout_seconds=read.number(
+                "CHM_HTTP_CONNECT_TIMEOUT_SECONDS", float, cls.http_connect_timeout_seconds
+            ),
+            http_timeout_seconds=read.number("CHM_HTTP_TIMEOUT_SECONDS", float, cls.http_timeout_seconds),
+            http_max_retries=read.number("CHM_HTTP_MAX_RETRIES", int, cls.http_max_retries, or_zero=True),
+            http_backoff_seconds=read.number("CHM_HTTP_BACKOFF_SECONDS", float, cls.http_backoff_seconds, or_zero=True),
+            http_max_response_bytes=read.number("CHM_HTTP_MAX_RESPONSE_BYTES", int, cls.http_max_response_bytes),
+            http_max_requests_per_host=read.number(
+                "CHM_HTTP_MAX_REQUESTS_PER_HOST", int, cls.http_max_requests_per_host
+            ),
+            partner_page_size=read.number("CHM_PARTNER_PAGE_SIZE", int, cls.partner_page_size),
+            ingest_every_seconds=read.number("CHM_INGEST_EVERY_SECONDS", int, cls.ingest_every_seconds),
+            max_request_bytes=read.number("CHM_MAX_REQUEST_BYTES", int, cls.max_request_bytes),
+            statement_timeout_seconds=read.number(
+                "CHM_STATEMENT_TIMEOUT_SECONDS", int, cls.statement_timeout_seconds, or_zero=True
+            ),
+            log_level=read.choice("CHM_LOG_LEVEL", LOG_LEVELS, default=cls.log_level),
             users_file=read.path("CHM_USERS_FILE") or cls.users_file,
             tokens_file=read.path("CHM_TOKENS_FILE") or cls.tokens_file,
             behind_tls=read.flag("CHM_BEHIND_TLS"),
             trusted_proxies=trusted_proxies,
-            shared_look_seconds=read.number("CHM_SHARED_LOOK_SECONDS", float, 3.0, or_zero=True),
-            session_idle_minutes=read.number("CHM_SESSION_IDLE_MINUTES", int, 8 * 60),
-            session_hours=read.number("CHM_SESSION_HOURS", int, 24),
-            api_rate_limit_per_minute=read.number("CHM_API_RATE_LIMIT_PER_MINUTE", int, 1200, or_zero=True),
+            shared_look_seconds=read.number("CHM_SHARED_LOOK_SECONDS", float, cls.shared_look_seconds, or_zero=True),
+            session_idle_minutes=read.number("CHM_SESSION_IDLE_MINUTES", int, cls.session_idle_minutes),
+            session_hours=read.number("CHM_SESSION_HOURS", int, cls.session_hours),
+            api_rate_limit_per_minute=read.number(
+                "CHM_API_RATE_LIMIT_PER_MINUTE", int, cls.api_rate_limit_per_minute, or_zero=True
+            ),
             api_docs_public=read.flag("CHM_API_DOCS_PUBLIC"),
             metrics_public=read.flag("CHM_METRICS_PUBLIC"),
             public_url=public_url,

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, Response, g, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 from psycopg.errors import QueryCanceled
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import NotFound as NotFoundPage
@@ -103,9 +103,7 @@ def _on_http_exception(err: HTTPException) -> ResponseReturnValue:
 
 
 def _on_database_away(err: Exception) -> Response:
-    if isinstance(err, DBAPIError) and not isinstance(err, OperationalError):
-        return _on_unexpected(err)
-    took_too_long = isinstance(err, DBAPIError) and isinstance(err.orig, QueryCanceled)
+    took_too_long = isinstance(err, OperationalError) and isinstance(err.orig, QueryCanceled)
     log.warning("the database does not answer%s: %s", " in time" if took_too_long else "", type(err).__name__)
     db.session.rollback()
     return render_error(503, _TOO_LONG if took_too_long else _DATABASE_AWAY)

@@ -103,7 +103,7 @@ _TIMESTAMPTZ = DateTime(timezone=True)
 
 
 class Timestamped:
-    """Columns that every table has. ``updated_by`` stays null until people sign in."""
+    """Columns that every table has. ``updated_by``: who changed it last; null for the platforms' feeds."""
 
     created_at: Mapped[datetime] = mapped_column(_TIMESTAMPTZ, server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(_TIMESTAMPTZ, server_default=func.now(), onupdate=func.now())

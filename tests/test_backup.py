@@ -15,7 +15,7 @@ from redis import Redis
 
 from chm_web import create_app
 from chm_web.commands.backup import backup, restore
-from chm_web.commands.database_programs import BackupError, Program, choose
+from chm_web.commands.database_programs import BackupError, Database, Program, choose
 from chm_web.config import Config
 from chm_web.extensions import db
 from chm_web.models import RunStatus
@@ -160,6 +160,30 @@ def test_sources_are_read_again_from_their_beginning(committed_app: Flask, empti
     bring_back(emptied, file)
 
     assert redis.keys() == [b"chm:signs:other"]
+
+
+def test_a_restore_whose_tables_cannot_be_analysed_is_still_one(
+    committed_app: Flask, emptied: Flask, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis = Redis.from_url(committed_app.config["CHM"].redis_url)
+    redis.hset("chm:watermark:partner", "a pipeline", "a time")
+    back_up(committed_app, file)
+
+    restore_it = Database.run
+
+    def restore_and_go_away(self: Database, program: Program, *arguments: str | Path) -> str:
+        said = restore_it(self, program, *arguments)
+        self._address = "host=127.0.0.1 port=9 dbname=chm"
+        return said
+
+    monkeypatch.setattr(Database, "run", restore_and_go_away)
+    result = bring_back(emptied, file)
+
+    assert result.exit_code == 0, result.output
+    assert "The database is restored." in result.stderr
+    assert "The tables cannot be analysed: " in result.stderr
+    assert "Run ANALYZE" in result.stderr
+    assert redis.keys() == []
 
 
 def test_the_oldest_program_that_is_new_enough_is_taken() -> None:

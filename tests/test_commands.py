@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import os
+import dataclasses
 import subprocess
 import sys
+from uuid import uuid4
 
+import click
 import pytest
 
-from chm_web.config import ROOT
-
-NOTHING = {name: value for name, value in os.environ.items() if not name.startswith("CHM_")}
+from chm_web import create_app
+from chm_web.commands.bench import bench
+from chm_web.commands.ingest import ingest
+from chm_web.commands.inventory import export_inventory, import_inventory
+from chm_web.commands.prune import prune
+from chm_web.commands.reader import grant_reader
+from chm_web.commands.sources import sources
+from chm_web.config import ROOT, Config
+from tests.processes import bare_environ
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
     """Run a command in the repository without any configuration."""
     return subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=NOTHING, capture_output=True, text=True, check=False
+        [sys.executable, *command], cwd=ROOT, env=bare_environ(), capture_output=True, text=True, check=False
     )
 
 
@@ -60,3 +68,37 @@ def test_a_process_that_cannot_start_says_why_in_one_line(command: tuple[str, ..
 
 def test_version_is_chms_own() -> None:
     assert run("-m", "chm_web.commands", "--version").stdout.startswith("CHM, version ")
+
+
+RUN_RESULTS = str(ROOT / "tests/ingestion/captures/dbt_core/run_results_error.json")
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (bench, ("seed", "--runs", "1")),
+        (export_inventory, ()),
+        (grant_reader, ()),
+        (import_inventory, ("pyproject.toml",)),
+        (ingest, ()),
+        (ingest, ("dbt-artifact", RUN_RESULTS, "--pipeline", str(uuid4()))),
+        (prune, ("--keep-days", "30")),
+        (sources, ("check",)),
+    ],
+    ids=lambda value: value.name if isinstance(value, click.Command) else "",
+)
+def test_a_command_says_in_words_that_the_database_is_away(
+    config: Config, command: click.Command, arguments: tuple[str, ...]
+) -> None:
+    away = dataclasses.replace(
+        config,
+        database_url="postgresql+psycopg://chm:hunter2@127.0.0.1:9/chm",
+        partner_api_base_url="http://127.0.0.1:9",
+    )
+
+    result = create_app(away).test_cli_runner().invoke(command, arguments)
+
+    assert result.exit_code == 1
+    assert "Error: The database could not do this: " in result.stderr
+    assert "127.0.0.1" in result.stderr
+    assert "hunter2" not in result.output

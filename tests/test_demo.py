@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
@@ -18,6 +17,7 @@ import requests
 
 from chm_web.config import ROOT
 from tests.http import free_port
+from tests.processes import bare_environ
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -36,15 +36,10 @@ def command(data_dir: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "chm_web.commands", "demo", "--data-dir", str(data_dir), *arguments]
 
 
-def environ() -> dict[str, str]:
-    """The environment of somebody who has configured nothing."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("CHM_")}
-
-
 def once(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a demo to its end."""
     return subprocess.run(
-        command(data_dir, *arguments), cwd=ROOT, env=environ(), capture_output=True, text=True, check=False
+        command(data_dir, *arguments), cwd=ROOT, env=bare_environ(), capture_output=True, text=True, check=False
     )
 
 
@@ -90,7 +85,7 @@ def served(data_dir: Path, tmp_path: Path) -> Iterator[Demo]:
     output = tmp_path / "output"
     with output.open("wb") as log:
         demo = subprocess.Popen(
-            command(data_dir, "--port", str(free_port())), cwd=ROOT, env=environ(), stdout=log, stderr=log
+            command(data_dir, "--port", str(free_port())), cwd=ROOT, env=bare_environ(), stdout=log, stderr=log
         )
     try:
         wait_until(lambda: READY.search(output.read_text()) or demo.poll() is not None, 90)

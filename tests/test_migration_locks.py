@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -22,6 +20,7 @@ from chm_web.extensions import db
 from migrations.lint import MIGRATIONS, find_problems
 from tests.conftest import new_database
 from tests.ingestion.conftest import wait_until
+from tests.processes import environ_of
 
 HEAD = str(ScriptDirectory(str(MIGRATIONS)).get_current_head())
 
@@ -138,12 +137,7 @@ def own_app(servers: tuple[str, str], config: Config) -> Iterator[Flask]:
 
 
 def start_upgrade(app: Flask, log: Path, *options: str) -> subprocess.Popen[bytes]:
-    environ = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("CHM_")},
-        "CHM_DATABASE_URL": app.config["CHM"].database_url,
-        "CHM_REDIS_URL": app.config["CHM"].redis_url,
-        "CHM_SECRET_KEY": secrets.token_hex(32),
-    }
+    environ = environ_of(app.config["CHM"])
     command = [sys.executable, "-m", "chm_web.commands", "db", "upgrade", *options]
     with log.open("wb") as output:
         return subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT)

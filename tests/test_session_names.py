@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +13,7 @@ from flask import Flask
 from chm_web.config import ROOT, Config
 from chm_web.extensions import db
 from tests.ingestion.conftest import wait_until
+from tests.processes import environ_of
 
 pytestmark = pytest.mark.slow
 
@@ -49,15 +48,12 @@ runpy.run_path("worker.py", run_name="__main__")
 def test_a_session_bears_the_name_of_who_opened_it(
     committed_app: Flask, config: Config, tmp_path: Path, name: str, command: list[str]
 ) -> None:
-    environ = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("CHM_")},
-        "CHM_DATABASE_URL": config.database_url,
-        "CHM_REDIS_URL": config.redis_url,
-        "CHM_SECRET_KEY": secrets.token_hex(32),
-        "CHM_USERS_FILE": str(tmp_path / "users.json"),
-        "CHM_TOKENS_FILE": str(tmp_path / "tokens.json"),
-        "PYTHONPATH": str(ROOT),
-    }
+    environ = environ_of(
+        config,
+        CHM_USERS_FILE=str(tmp_path / "users.json"),
+        CHM_TOKENS_FILE=str(tmp_path / "tokens.json"),
+        PYTHONPATH=str(ROOT),
+    )
     named = sa.text("SELECT count(*) FROM pg_stat_activity WHERE application_name = :name")
     with db.engine.connect() as holder, db.engine.connect() as connection:
         # A transaction would see the same sessions for ever.

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from chm_web.private_files import write_private
 from chm_web.services.exceptions import NotWritable, Unavailable
 
 E = TypeVar("E")
@@ -82,16 +83,7 @@ class CredentialsFile(Generic[E]):
 
     def _write(self, entries: Mapping[str, E]) -> None:
         content = {"version": 1, "entries": {name: self._dump(entry) for name, entry in entries.items()}}
-        unfinished = self.path.with_name(f"{self.path.name}.new")
-        unfinished.unlink(missing_ok=True)
-        # Whole or not at all, and never readable by others, not even for a moment.
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        self._give_to_owner(unfinished)
-        unfinished.replace(self.path)
+        write_private(self.path, json.dumps(content, indent=1, ensure_ascii=False), finish=self._give_to_owner)
 
     def _give_to_owner(self, made: Path) -> None:
         """Let root work on the file of a service without taking anything away from that service."""

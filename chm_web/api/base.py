@@ -147,6 +147,12 @@ def created(thing: V, endpoint: str, **values: Any) -> tuple[V, dict[str, str]]:
     return shown, {**headers, "Location": flask.url_for(endpoint, **values)}
 
 
+def reported(thing: V, is_new: bool) -> tuple[V, int, dict[str, str]]:
+    """Give a thing that was reported to answer with, and its version: by 201 if it is new, else by 200."""
+    shown, headers = tagged(thing)
+    return shown, 201 if is_new else 200, headers
+
+
 class _SeenVersion(fields.String):
     """An If-Match header, as the version that a service compares; None for any."""
 

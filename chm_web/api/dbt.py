@@ -9,7 +9,7 @@ from marshmallow import fields, validate
 
 from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
-from chm_web.api.base import ETAG, ApiBlueprint, AsItComes, ErrorSchema, NoQuery, tagged
+from chm_web.api.base import ETAG, ApiBlueprint, AsItComes, ErrorSchema, NoQuery, reported
 from chm_web.ingestion.artifacts import take_run_results
 from chm_web.models import EXTERNAL_ID_MAX_LENGTH, Run
 from chm_web.schemas.base import told
@@ -55,6 +55,4 @@ def report_dbt_run(body: dict[str, Any], query: dict[str, Any], pipeline_id: UUI
 
     Send `target/run_results.json` as it is. The run's id is the invocation's: the same file again changes nothing.
     """
-    run, created = take_run_results(pipeline_id=pipeline_id, run_results=body, reported_by=actor().name)
-    shown, headers = tagged(run)
-    return shown, 201 if created else 200, headers
+    return reported(*take_run_results(pipeline_id=pipeline_id, run_results=body, reported_by=actor().name))

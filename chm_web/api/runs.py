@@ -11,7 +11,18 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from chm_web.access.guard import actor
 from chm_web.access.permissions import Permission
-from chm_web.api.base import ETAG, LOCATION, ApiBlueprint, ErrorSchema, NoQuery, PageQuery, created, page_schema, tagged
+from chm_web.api.base import (
+    ETAG,
+    LOCATION,
+    ApiBlueprint,
+    ErrorSchema,
+    NoQuery,
+    PageQuery,
+    created,
+    page_schema,
+    reported,
+    tagged,
+)
 from chm_web.models import Run, RunStatus
 from chm_web.schemas.base import UtcTime, told
 from chm_web.schemas.runs import (
@@ -137,9 +148,7 @@ def report_run(
     changes nothing, and a run that has ended never runs again.
     """
     record = RunRecord(pipeline_id=pipeline_id, external_run_id=external_run_id, **body)
-    run, created = runs.report_run(record=record, updated_by=actor().name)
-    shown, headers = tagged(run)
-    return shown, 201 if created else 200, headers
+    return reported(*runs.report_run(record=record, updated_by=actor().name))
 
 
 @blueprint.route("/clients/<uuid:client_id>/runs/summary", methods=["GET"], allow=Permission.READ)

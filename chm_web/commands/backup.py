@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -13,8 +12,10 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from chm_web.commands.database_programs import BackupError, Database, Program, find_program, run_program
+from chm_web.commands.explained import explained
 from chm_web.config import Config
 from chm_web.ingestion.queue import forget_reading
+from chm_web.private_files import begin_private
 from chm_web.services.exceptions import ServiceError
 from chm_web.services.schema import check_migrations
 
@@ -24,7 +25,7 @@ P = ParamSpec("P")
 _WITHOUT_ROLES = ("--no-owner", "--no-privileges")
 
 
-def _explained(command: Callable[P, None]) -> Callable[P, None]:
+def _told(command: Callable[P, None]) -> Callable[P, None]:
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
@@ -40,7 +41,8 @@ def _explained(command: Callable[P, None]) -> Callable[P, None]:
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @with_appcontext
-@_explained
+@explained
+@_told
 def backup(file: Path) -> None:
     """Write the whole database to FILE, which is replaced when the backup is whole and readable.
 
@@ -49,10 +51,8 @@ def backup(file: Path) -> None:
     database = _database()
     server, _ = database.look()
     dump, restorer = find_program("pg_dump", server=server), find_program("pg_restore", server=server)
-    unfinished = file.with_name(f"{file.name}.new")
-    unfinished.unlink(missing_ok=True)
-    # It holds all that CHM knows: it is never readable by others, not even for a moment.
-    os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    # It holds all that CHM knows.
+    unfinished = begin_private(file)
     try:
         database.run(dump, "--format=custom", *_WITHOUT_ROLES, f"--file={unfinished}")
         _check(restorer, unfinished)
@@ -66,7 +66,8 @@ def backup(file: Path) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--force", is_flag=True, help="Replace what the database holds. Stop the web app and workers first.")
 @with_appcontext
-@_explained
+@explained
+@_told
 def restore(file: Path, force: bool) -> None:
     """Fill the configured database, which must be empty, from the backup FILE; all of it or nothing.
 
@@ -80,7 +81,6 @@ def restore(file: Path, force: bool) -> None:
         raise BackupError("The database is not empty. Name an empty one, or replace what this one holds with --force.")
     cleaning = () if is_empty else ("--clean", "--if-exists")
     database.run(restorer, "--single-transaction", "--exit-on-error", *_WITHOUT_ROLES, *cleaning, file)
-    database.gather_statistics()
     click.echo("The database is restored. Dashboards need their role again: chm db grant-reader", err=True)
     try:
         forget_reading()
@@ -88,6 +88,10 @@ def restore(file: Path, force: bool) -> None:
         click.echo(
             f"{err.message} Remove its keys chm:watermark:* and chm:position:* before a worker starts.", err=True
         )
+    try:
+        database.gather_statistics()
+    except BackupError as err:
+        click.echo(f"{err} Run ANALYZE in it, or wait until autovacuum has: it is slow until then.", err=True)
     try:
         check_migrations()
     except ServiceError as err:

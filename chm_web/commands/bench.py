@@ -12,11 +12,10 @@ import psycopg
 from flask.cli import with_appcontext
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from sqlalchemy.exc import SQLAlchemyError
 
 from chm_web.bench import Fleet, History, NotEmpty, load, make_fleet
+from chm_web.commands.explained import explained
 from chm_web.extensions import db
-from chm_web.services.exceptions import ServiceError
 from chm_web.services.schema import check_migrations
 
 
@@ -32,6 +31,7 @@ def bench() -> None:
 @click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, help="Days the runs go back.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same number makes up the same data.")
 @with_appcontext
+@explained
 def seed(runs: int, clients: int, pipelines: int, days: int, seed: int) -> None:
     """Fill an empty database with made-up clients, pipelines and runs.
 
@@ -44,10 +44,8 @@ def seed(runs: int, clients: int, pipelines: int, days: int, seed: int) -> None:
         seed_database(console, runs=runs, clients=clients, pipelines=pipelines, days=days, seed=seed)
     except psycopg.errors.LockNotAvailable as err:
         raise click.ClickException("The tables are in use. Stop the web app and the workers first.") from err
-    except (NotEmpty, ServiceError) as err:
+    except NotEmpty as err:
         raise click.ClickException(str(err)) from err
-    except (psycopg.OperationalError, SQLAlchemyError) as err:
-        raise click.ClickException(f"The database does not answer: {err}") from err
     console.print(f"{runs:,} runs of {pipelines:,} pipelines in {time.monotonic() - started:.1f} s.")
 
 

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import click
-
-from chm_web.services.exceptions import ServiceError
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 def credentials_file(variable: str, default: Path) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -26,16 +20,3 @@ def credentials_file(variable: str, default: Path) -> Callable[[Callable[..., An
         default=Path(value).expanduser() if value else default,
         help=f"The file (default: that of {variable}).",
     )
-
-
-def explained(command: Callable[P, R]) -> Callable[P, R]:
-    """Tell a refusal in words instead of a traceback."""
-
-    @wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except ServiceError as err:
-            raise click.ClickException(" ".join([err.message, *(detail.issue for detail in err.details)])) from err
-
-    return wrapped

@@ -27,6 +27,7 @@ from chm_web import assets, create_app
 from chm_web.access.permissions import Role
 from chm_web.access.sign_in import FIRST_ADMIN
 from chm_web.access.users import UserFile
+from chm_web.commands.explained import first_line
 from chm_web.commands.ingest import COMMAND
 from chm_web.commands.processes import Child, ProcessError
 from chm_web.commands.progress import follow_job, print_health, print_outcome
@@ -36,6 +37,7 @@ from chm_web.embedded import EmbeddedError, embedded_services
 from chm_web.ingestion.progress import IngestionJob, JobState, SyncScope
 from chm_web.ingestion.queue import count_live_workers, request_sync
 from chm_web.models import Environment, PipelineType, Platform
+from chm_web.private_files import write_private
 from chm_web.services.clients import create_client, list_clients
 from chm_web.services.exceptions import ServiceError
 from chm_web.services.pipeline_lists import list_client_pipelines
@@ -99,7 +101,7 @@ def demo(host: str, port: int | None, data_dir: Path, password: str | None, once
     except OSError as err:
         raise click.ClickException(f"{err.strerror}: {err.filename or data_dir}. Mend that and start again.") from err
     except SQLAlchemyError as err:
-        raise click.ClickException(f"The database failed: {str(err).splitlines()[0]}") from err
+        raise click.ClickException(f"The database failed: {first_line(err)}") from err
 
 
 def _on_stop(signum: int, frame: FrameType | None) -> None:
@@ -204,15 +206,8 @@ def _services(stack: ExitStack, data_dir: Path) -> dict[str, str]:
 def _kept_secret(path: Path) -> str:
     """Give the secret kept in ``path``, made at the first start: sessions survive a restart."""
     if not path.exists():
-        # Whole or not at all: a start that is killed here must not leave an empty secret to the next one.
-        unfinished = path.with_suffix(".new")
-        unfinished.unlink(missing_ok=True)
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(48))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        # A start that is killed here must not leave an empty secret to the next one.
+        write_private(path, secrets.token_urlsafe(48))
     return path.read_text(encoding="ascii")
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chm_web import create_app
 from chm_web.commands.doctor_files import diagnose_files
+from chm_web.commands.explained import first_line
 from chm_web.config import LOOPBACK_HOSTS, Config, ConfigError
 from chm_web.extensions import db
 from chm_web.ingestion import queue
@@ -80,7 +81,7 @@ def _migrations() -> Finding:
     except ServiceError as err:
         return Finding("migrations", Level.FAIL, err.message, "Make a backup first.")
     except SQLAlchemyError as err:
-        return Finding("migrations", Level.FAIL, str(err).splitlines()[0], "See the database's log.")
+        return Finding("migrations", Level.FAIL, first_line(err), "See the database's log.")
     return Finding("migrations", Level.OK, "The schema is the newest.")
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import click
 from flask.cli import with_appcontext
-from sqlalchemy.exc import SQLAlchemyError
 
+from chm_web.commands.explained import explained, in_words
 from chm_web.commands.inventory_checks import Checking
 from chm_web.commands.inventory_files import BadFile, read_csv, read_yaml, write_csv, write_yaml
+from chm_web.private_files import write_private
 from chm_web.services.exceptions import ServiceError
 from chm_web.services.inventory import apply_inventory, read_inventory
 from chm_web.services.schema import check_migrations
@@ -22,33 +22,20 @@ from chm_web.services.schema import check_migrations
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: standard output.")
 @click.option("--without-alert-rules", is_flag=True, help="Leave alert rules out, whose addresses may be secrets.")
 @with_appcontext
+@explained
 def export_inventory(kind: str, output: Path | None, without_alert_rules: bool) -> None:
     """Write clients, pipelines and alert rules as YAML, or pipelines alone as CSV, in an order that stays."""
-    try:
-        check_migrations()
-        inventory = read_inventory()
-    except ServiceError as err:
-        raise click.ClickException(err.message) from err
-    except SQLAlchemyError as err:
-        raise click.ClickException(f"The database does not answer: {str(err).splitlines()[0]}") from err
+    check_migrations()
+    inventory = read_inventory()
     text = write_csv(inventory) if kind == "csv" else write_yaml(inventory, with_rules=not without_alert_rules)
     if output is None:
         click.echo(text, nl=False)
         return
     try:
-        _write_private(output, text)
+        # Whoever has a webhook's address may post there.
+        write_private(output, text)
     except OSError as err:
         raise click.ClickException(f"{output} cannot be written: {err.strerror}.") from err
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file whole or not at all, for its owner alone: whoever has a webhook's address may post there."""
-    unfinished = path.with_name(f"{path.name}.new")
-    unfinished.unlink(missing_ok=True)
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    unfinished.replace(path)
 
 
 @click.command(name="import")
@@ -56,6 +43,7 @@ def _write_private(path: Path, text: str) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @click.option("--disable-missing", is_flag=True, help="Disable what the file leaves out (YAML alone).")
 @with_appcontext
+@explained
 def import_inventory(file: Path, dry_run: bool, disable_missing: bool) -> None:
     """Make clients, pipelines and alert rules as FILE (.yaml or .csv) has them; all of it or nothing.
 
@@ -76,9 +64,7 @@ def import_inventory(file: Path, dry_run: bool, disable_missing: bool) -> None:
     except BadFile as err:
         raise click.ClickException(f"{file}:{err}") from err
     except ServiceError as err:
-        raise click.ClickException(f"{err.message}\nNothing was changed.") from err
-    except SQLAlchemyError as err:
-        raise click.ClickException(f"The database could not do this: {str(err).splitlines()[0]}") from err
+        raise click.ClickException(f"{in_words(err)}\nNothing was changed.") from err
     for change in changes:
         click.echo(f"{change.action:7}  {change.what}{': ' if change.fields else ''}{', '.join(change.fields)}")
     would = "would be made" if dry_run else "made"

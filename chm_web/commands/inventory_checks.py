@@ -31,7 +31,7 @@ class Checking:
 
     def clients(self, top: Located) -> list[ClientEntry]:
         """Give the entries of a file. They may be used when ``issues`` is empty."""
-        for key in set(top.values) - {"clients"}:
+        for key in [key for key in top.values if key != "clients"]:
             self._issue(top.line_of(key), f"{key}: Unknown field.")
         if "clients" not in top.values:
             self._issue(1, 'The file must begin with "clients:".')

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from sqlalchemy.exc import SQLAlchemyError
 
-from chm_web.services.exceptions import ServiceError
+from chm_web.commands.explained import explained, first_line
 from chm_web.services.retention import Pruned, prune_runs
 from chm_web.services.schema import check_migrations
 
@@ -19,6 +19,7 @@ from chm_web.services.schema import check_migrations
 @click.option("--keep-days", type=click.IntRange(1, 36_500), required=True, help="Runs younger than this are kept.")
 @click.option("--dry-run", is_flag=True, help="Count what would be removed, and remove nothing.")
 @with_appcontext
+@explained
 def prune(keep_days: int, dry_run: bool) -> None:
     """Remove old runs, without changing any pipeline's health, latest run or last success.
 
@@ -28,10 +29,8 @@ def prune(keep_days: int, dry_run: bool) -> None:
     try:
         check_migrations()
         done = _follow(before, dry_run)
-    except ServiceError as err:
-        raise click.ClickException(err.message) from err
     except SQLAlchemyError as err:
-        message = f"The database could not do this: {str(err).splitlines()[0]}\nRun the command again to go on."
+        message = f"The database could not do this: {first_line(err)}\nRun the command again to go on."
         raise click.ClickException(message) from err
     did = "would be removed" if dry_run else "removed"
     click.echo(

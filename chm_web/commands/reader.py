@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 from flask.cli import with_appcontext
-from sqlalchemy.exc import SQLAlchemyError
 
+from chm_web.commands.explained import explained
 from chm_web.services import reader
-from chm_web.services.exceptions import NotWritable, ServiceError
+from chm_web.services.exceptions import NotWritable
 from chm_web.services.schema import check_migrations
 
 PASSWORD_VARIABLE = "CHM_READER_PASSWORD"  # noqa: S105 - the name of a variable
@@ -36,6 +36,7 @@ PASSWORD_VARIABLE = "CHM_READER_PASSWORD"  # noqa: S105 - the name of a variable
 @click.option("--revoke", is_flag=True, help="Take its rights away and drop it.")
 @click.option("--print-sql", is_flag=True, help="Print what would be done as SQL, for a database administrator.")
 @with_appcontext
+@explained
 def grant_reader(
     *,
     role: str,
@@ -79,10 +80,6 @@ def grant_reader(
             "Give a database administrator what this prints: chm db grant-reader --print-sql (with the same options)."
         )
         raise click.ClickException(f"{err.message}\n{hint}") from err
-    except ServiceError as err:
-        raise click.ClickException(err.message) from err
-    except SQLAlchemyError as err:
-        raise click.ClickException(f"The database does not answer: {str(err).splitlines()[0]}") from err
 
 
 def _password(file: Path | None) -> str | None:

@@ -8,6 +8,7 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
+from chm_web.commands.explained import explained
 from chm_web.config import Config
 from chm_web.ingestion.checks import check_source
 from chm_web.ingestion.client import SourceError
@@ -38,6 +39,7 @@ def list_() -> None:
 @sources.command()
 @click.argument("names", nargs=-1)
 @with_appcontext
+@explained
 def check(names: tuple[str, ...]) -> None:
     """Try each source, or those of these NAMES: its address, its credentials, a first page. Records nothing."""
     found = list_sources()

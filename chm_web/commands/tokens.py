@@ -9,7 +9,8 @@ import click
 
 from chm_web.access.permissions import Scope
 from chm_web.access.tokens import TokenFile
-from chm_web.commands.credentials import credentials_file, explained
+from chm_web.commands.credentials import credentials_file
+from chm_web.commands.explained import explained
 from chm_web.config import Config
 
 _SCOPES_SAID = "read: see everything; write: everything; ingest: only report runs."

@@ -10,7 +10,8 @@ import click
 
 from chm_web.access.permissions import Role
 from chm_web.access.users import UserFile
-from chm_web.commands.credentials import credentials_file, explained
+from chm_web.commands.credentials import credentials_file
+from chm_web.commands.explained import explained
 from chm_web.config import Config
 
 _ROLES_SAID = "viewer: see everything; operator: also pipelines, rules, ingestion, runs; admin: also clients."

@@ -21,6 +21,7 @@ from chm_web.embedded.processes import (
     start_server,
     stop_found,
 )
+from chm_web.private_files import write_private
 
 # SIGINT ends the sessions and writes all data; SIGQUIT leaves the rest to recovery at the next start.
 STOP_STEPS: Steps = ((signal.SIGINT, 30), (signal.SIGQUIT, 10))
@@ -66,11 +67,11 @@ def prepare(cluster: Path, binaries: Path, account: Account, *, secret: Path, du
             password = secrets.token_urlsafe(24)
             sql = f"ALTER ROLE {_NAME} PASSWORD '{password}'\n"
             _run_sql(sql, cluster, binaries, account)
-            _write_secret(secret, password)
+            write_private(secret, f"{password}\n")
         return password
     if not password:
         password = secrets.token_urlsafe(24)
-        _write_secret(secret, password)
+        write_private(secret, f"{password}\n")
     _build(cluster, binaries, account, password=password, durable=durable)
     return password
 
@@ -191,17 +192,6 @@ def _check(cluster: Path, binaries: Path, account: Account) -> None:
             f"{cluster} was made by PostgreSQL {made_by} and this is PostgreSQL {ours}: carry the data over"
             " with the old version's pg_dump, or choose another data directory."
         )
-
-
-def _write_secret(secret: Path, password: str) -> None:
-    new = secret.with_name(f"{secret.name}.new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{password}\n")
-        file.flush()
-        os.fsync(descriptor)
-    new.replace(secret)
 
 
 def _sync_directory(directory: Path) -> None:

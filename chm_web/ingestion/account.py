@@ -190,10 +190,16 @@ def _read_open(cycle: _Cycle) -> None:
     ]
     # By chance, so that runs which the platform has forgotten cannot keep the others from their turn.
     chosen = random.sample(silent, min(MAX_OPEN, len(silent)))
-    found = [cycle.feed.fetch(external_ids[pipeline_id], run_id) for pipeline_id, run_id in chosen]
-    runs = [raw for raw in found if raw is not None]
-    if runs:
-        _record(cycle, runs)
+    runs = []
+    try:
+        for pipeline_id, run_id in chosen:
+            raw = cycle.feed.fetch(external_ids[pipeline_id], run_id)
+            if raw is not None:
+                runs.append(raw)
+    finally:
+        # A platform that asks for a pause after so many requests would else never be read to the end.
+        if runs:
+            _record(cycle, runs)
 
 
 def _add_texts(cycle: _Cycle) -> None:
@@ -201,22 +207,25 @@ def _add_texts(cycle: _Cycle) -> None:
     external_ids = {target.pipeline_id: target.external_id for target in cycle.targets}
     since = datetime.now(UTC) - TEXTS_BACK
     records = []
-    for run in failed_without_text(pipeline_ids=list(external_ids), since=since, limit=MAX_TEXTS):
-        text = cycle.feed.error_text(external_ids[run.pipeline_id], run.external_run_id)
-        # Of the attempt that is held as failed: if it was cleared meanwhile, the new one has nothing of it.
-        records.append(
-            RunRecord(
-                pipeline_id=run.pipeline_id,
-                external_run_id=run.external_run_id,
-                status=RunStatus.FAILED,
-                started_at=run.started_at,
-                finished_at=run.finished_at,
-                attempt_at=run.attempt_at,
-                error_message=text or NO_TEXT,
+    try:
+        for run in failed_without_text(pipeline_ids=list(external_ids), since=since, limit=MAX_TEXTS):
+            text = cycle.feed.error_text(external_ids[run.pipeline_id], run.external_run_id)
+            # Of the attempt that is held as failed: if it was cleared meanwhile, the new one has nothing of it.
+            records.append(
+                RunRecord(
+                    pipeline_id=run.pipeline_id,
+                    external_run_id=run.external_run_id,
+                    status=RunStatus.FAILED,
+                    started_at=run.started_at,
+                    finished_at=run.finished_at,
+                    attempt_at=run.attempt_at,
+                    error_message=text or NO_TEXT,
+                )
             )
-        )
-    if records:
-        record_runs(records=records)
+    finally:
+        # Those of before a pause: they are not asked for again.
+        if records:
+            record_runs(records=records)
 
 
 def _record(cycle: _Cycle, runs: Sequence[Any]) -> None:

@@ -22,7 +22,7 @@ def check_source(source: Source, config: Config) -> str:
     Raises:
         SourceError: it cannot be read; the message says why.
         NotFound: the client that it is bound to is not there.
-        Unavailable: the database does not answer.
+        OperationalError: the database does not answer.
     """
     targets = targets_of(source, SyncScope())
     with open_client(source, config) as client:

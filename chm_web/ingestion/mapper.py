@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -147,6 +147,20 @@ def parse_count(value: Any, field: str) -> int | None:
     if not number.is_integer():
         raise Unmappable(field, f"{value!r} is not a whole number")
     return int(number)
+
+
+def sum_counts(values: Iterable[Any]) -> int | None:
+    """Add up the counts among some values; None when none of them is one."""
+    counts = []
+    for value in values:
+        try:
+            count = parse_count(value, "count")
+        except Unmappable:
+            continue
+        # Some platforms write -1 for "not known".
+        if count is not None and count >= 0:
+            counts.append(count)
+    return sum(counts) if counts else None
 
 
 def parse_text(value: Any) -> str | None:

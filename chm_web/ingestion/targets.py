@@ -13,6 +13,7 @@ def targets_of(source: Source, scope: SyncScope, shard: int | None = None) -> li
 
     Raises:
         NotFound: the source is bound to a client that is not there.
+        OperationalError: the database does not answer.
     """
     client_id = scope.client_id
     if source.client is not None:

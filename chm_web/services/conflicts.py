@@ -42,7 +42,8 @@ _REFUSED = {
 def _translate(err: IntegrityError) -> ServiceError:
     """Roll the session back and give the domain error that ``err`` stands for.
 
-    An integrity error that no rule explains is a bug of ours and is given back to be raised as it is.
+    Raises:
+        IntegrityError: no rule explains it, so it is a bug of ours.
     """
     db.session.rollback()
     constraint = getattr(getattr(err.orig, "diag", None), "constraint_name", None)

@@ -43,4 +43,4 @@ class Unavailable(ServiceError):
 
 
 class NotWritable(ServiceError):
-    """The database answers but does not take writes, and waiting alone will not mend that."""
+    """What must be written to (the database, a file) is there but takes no writes, and waiting will not mend that."""

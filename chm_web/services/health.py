@@ -107,6 +107,13 @@ class TimedRun(Protocol):
         """How long it took."""
 
 
+def success_seconds(runs: Iterable[TimedRun]) -> list[float]:
+    """Give how long the successful ones of some runs took, of those whose duration is known."""
+    return [
+        run.duration_seconds for run in runs if run.status is RunStatus.SUCCESS and run.duration_seconds is not None
+    ]
+
+
 class StripRun(NamedTuple):
     """One bar of a pipeline's strip. A page has seven hundred of them."""
 
@@ -144,14 +151,6 @@ def list_fleet_health(
     """
     query = queries.pipeline_health(where=queries.FLEET_RUNNING if running_now else queries.FLEET)
     return _list(query, now=now, health=health, limit=limit)
-
-
-def list_client_health(
-    *, client_id: UUID, now: datetime, health: Collection[Health] | None = None, limit: int = 1000
-) -> list[PipelineHealth]:
-    """List a client's active pipelines, worst first. A disabled client's are listed too: its page still shows them."""
-    query = queries.pipeline_health(where=queries.OF_CLIENT)
-    return _list(query, now=now, health=health, limit=limit, client_id=client_id)
 
 
 def look_at_client(*, client_id: UUID, now: datetime, limit: int = 50) -> ClientHealth:

@@ -99,12 +99,11 @@ def failures_by_group(*, since: datetime, until: datetime, by: str, top: int = 5
     for row in db.session.execute(queries.failures_over_time(by=by), parameters).mappings():
         found.setdefault(row["name"], Counter())[row["bucket_start"]] += row["failures"]
     ranked = sorted(found, key=lambda name: (-found[name].total(), name.lower()))
-    groups = {name: found[name] for name in ranked[:top]}
+    groups = [(name, found[name]) for name in ranked[:top]]
     if len(ranked) > top:
-        groups[OTHERS] = sum((found[name] for name in ranked[top:]), Counter())
-    return OverTime(
-        starts, bucket, [Series(name, [counts[start] for start in starts]) for name, counts in groups.items()]
-    )
+        # Beside a client that bears that very name.
+        groups.append((OTHERS, sum((found[name] for name in ranked[top:]), Counter())))
+    return OverTime(starts, bucket, [Series(name, [counts[start] for start in starts]) for name, counts in groups])
 
 
 def client_failures(*, client_id: UUID, since: datetime, until: datetime) -> OverTime:

@@ -12,7 +12,7 @@ from uuid import UUID
 from chm_web.extensions import db
 from chm_web.models import Run, RunStatus
 from chm_web.queries import pipeline_history as queries
-from chm_web.services.health import TimedRun
+from chm_web.services.health import TimedRun, success_seconds
 
 DAYS = 90
 RECENT = 100
@@ -95,9 +95,7 @@ def list_days(*, pipeline_id: UUID, now: datetime, days: int = DAYS) -> list[Day
 
 def usual_duration(runs: Sequence[TimedRun]) -> UsualDuration | None:
     """Tell how long the successes among ``runs`` took, as ``percentile_cont`` would; None when none has a duration."""
-    took = [
-        run.duration_seconds for run in runs if run.status is RunStatus.SUCCESS and run.duration_seconds is not None
-    ]
+    took = success_seconds(runs)
     if not took:
         return None
     if len(took) == 1:

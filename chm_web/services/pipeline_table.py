@@ -18,7 +18,7 @@ from chm_web.queries import pipeline_table as queries
 from chm_web.queries.orderings import after_parameters
 from chm_web.queries.pipeline_table import Order
 from chm_web.services.effective_rules import RuleSource
-from chm_web.services.health import Health, StripRun, TimedRun, run_strips
+from chm_web.services.health import Health, StripRun, TimedRun, run_strips, success_seconds
 from chm_web.services.paging import JudgedPage, cursor_after, keyset_after, search_pattern
 
 STRIP_LENGTH = 14
@@ -78,9 +78,7 @@ class PipelineRow:
 
 def median_seconds(runs: Sequence[TimedRun]) -> float | None:
     """Give the median of what the successful ones of some runs took; None where none of them tells."""
-    took = [
-        run.duration_seconds for run in runs if run.status is RunStatus.SUCCESS and run.duration_seconds is not None
-    ]
+    took = success_seconds(runs)
     return statistics.median(took) if took else None
 
 

@@ -119,7 +119,8 @@ def list_named_runs(*, wanted: RunFilter, limit: int = 100, cursor: str | None =
     """List the runs of all pipelines as ``list_runs`` does, with the names that a reader wants beside them.
 
     Raises:
-        Invalid: the cursor is not one of this list's, or since is not before until.
+        Invalid: the cursor is not one of this list's, since is not before until, or the window is too long for a
+            search in error texts.
     """
     query = (
         select(*_NAMED_COLUMNS)

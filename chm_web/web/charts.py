@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from flask import url_for
 
 from chm_web.services.outcomes import HOUR, OverTime
-from chm_web.web.formats import iso, words
+from chm_web.web.formats import iso
 
 
-def stacked_runs(figures: OverTime, *, since: datetime, until: datetime, **filters: object) -> dict[str, Any]:
-    """Make a chart of runs, stacked; a bar leads to the runs of its time that pass these filters."""
+def stacked_runs(
+    figures: OverTime, *, since: datetime, until: datetime, say: Callable[[str], str], **filters: object
+) -> dict[str, Any]:
+    """Make a chart of runs, stacked; a bar leads to the runs of its time that pass these filters.
+
+    ``say``: how the name of a series is said.
+    """
     return {
         "kind": "stacked",
         "unit": "runs",
         "times": "hour" if figures.bucket == HOUR else "day",
         "labels": [iso(start) for start in figures.starts],
-        "series": [_series(series.name, series.values) for series in figures.series],
+        "series": [{"name": say(series.name), "values": series.values} for series in figures.series],
         "links": run_links(figures, since=since, until=until, **filters),
     }
 
@@ -33,7 +38,3 @@ def run_links(figures: OverTime, *, since: datetime, until: datetime, **filters:
         f"{base}&since={iso(max(start, since))}&until={iso(min(start + figures.bucket, until))}"
         for start in figures.starts
     ]
-
-
-def _series(name: str, values: list[int]) -> dict[str, Any]:
-    return {"name": words(name), "values": values}

@@ -50,13 +50,14 @@ WORDS: dict[str, str] = {
     "webhook": "Webhook",
 }
 
-_STRIP_WORDS = {
+STATUS_VERBS = {
     RunStatus.FAILED: "failed",
     RunStatus.SUCCESS: "succeeded",
     RunStatus.RUNNING: "running",
     RunStatus.CANCELED: "canceled",
     RunStatus.SKIPPED: "skipped",
 }
+"""What runs did, after their number: 3 failed."""
 
 
 def init_app(app: Flask) -> None:
@@ -216,9 +217,9 @@ def strip_summary(runs: Sequence[TimedRun]) -> str:
     if not runs:
         return "No runs yet"
     counts = Counter(run.status for run in runs)
-    parts = [f"{counts[status]} {word}" for status, word in _STRIP_WORDS.items() if counts[status]]
+    parts = [f"{counts[status]} {word}" for status, word in STATUS_VERBS.items() if counts[status]]
     subject = "Last run" if len(runs) == 1 else f"Last {len(runs)} runs"
-    return f"{subject}: {', '.join(parts)}; the newest {_STRIP_WORDS[runs[-1].status]}"
+    return f"{subject}: {', '.join(parts)}; the newest {STATUS_VERBS[runs[-1].status]}"
 
 
 def day_words(day: DayOfRuns) -> str:

@@ -17,6 +17,7 @@ from chm_web.web import asked
 from chm_web.web.banner import problems_now
 from chm_web.web.blueprints import PageBlueprint
 from chm_web.web.charts import stacked_runs
+from chm_web.web.formats import words
 from chm_web.web.panel import panel_for_scope
 from chm_web.web.shared_looks import shared_look
 
@@ -97,11 +98,14 @@ def _look_at_changes(wanted: _Asked) -> dict[str, Any]:
     now = wanted.window.until
     limit = FILTER_LIMIT if wanted.all else CHANGES_LIMIT
     found = changes.list_changes(since=wanted.since, now=now, limit=limit)
-    failures = outcomes.failures_by_group(since=wanted.window.since, until=now, by=wanted.by)
+    since = wanted.window.since
+    failures = outcomes.failures_by_group(since=since, until=now, by=wanted.by)
+    # A client may be called as a status or a platform is.
+    say = words if wanted.by == "platform" else str
     return {
         "now": now,
         "found": found,
-        "chart": stacked_runs(failures, since=wanted.window.since, until=now, status="failed"),
+        "chart": stacked_runs(failures, since=since, until=now, say=say, status="failed"),
         **wanted.values,
     }
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from chm_web.models import RunStatus
 from chm_web.services.outcomes import Mark, run_timelines
-from chm_web.web.formats import duration, number, short, words
+from chm_web.web.formats import STATUS_VERBS, duration, number, short, words
 
 NARROWEST = 0.35
 """No mark is narrower than this, or a run of a second in a month would not be seen."""
@@ -18,13 +18,6 @@ NARROWEST = 0.35
 _STEPS = [timedelta(hours=hours) for hours in (1, 2, 4, 6, 12, 24, 48, 120, 240, 720)]
 _MOST_TICKS = 9
 _ORIGIN = datetime(2001, 1, 1, tzinfo=UTC)
-_WORDS = {
-    RunStatus.FAILED: "failed",
-    RunStatus.SUCCESS: "succeeded",
-    RunStatus.RUNNING: "running",
-    RunStatus.CANCELED: "canceled",
-    RunStatus.SKIPPED: "skipped",
-}
 
 
 @dataclass(frozen=True)
@@ -85,7 +78,7 @@ def _place(moment: datetime, since: datetime, until: datetime) -> float:
 
 def _title(mark: Mark) -> str:
     if mark.runs > 1:
-        return f"{number(mark.runs)} {_WORDS[mark.status]}, {short(mark.started_at)} to {short(mark.ended_at)}"
+        return f"{number(mark.runs)} {STATUS_VERBS[mark.status]}, {short(mark.started_at)} to {short(mark.ended_at)}"
     if mark.status is RunStatus.RUNNING:
         return f"Running since {short(mark.started_at)}"
     return f"{words(mark.status)}, {short(mark.started_at)}, {duration(mark.ended_at - mark.started_at)}"
@@ -95,7 +88,7 @@ def _summary(marks: list[Mark]) -> str:
     counts: Counter[RunStatus] = Counter()
     for mark in marks:
         counts[mark.status] += mark.runs_within
-    told = [f"{number(counts[status])} {word}" for status, word in _WORDS.items() if counts[status]]
+    told = [f"{number(counts[status])} {word}" for status, word in STATUS_VERBS.items() if counts[status]]
     later = sum(mark.runs - mark.runs_within for mark in marks)
     if later:
         told.append(f"{number(later)} ended later")

@@ -17,7 +17,7 @@
   }
 
   function duration(seconds) {
-    if (seconds < 60) return (seconds < 10 ? Math.round(seconds * 10) / 10 : Math.round(seconds)) + " s";
+    if (seconds < 59.5) return (seconds < 10 ? Math.round(seconds * 10) / 10 : Math.round(seconds)) + " s";
     var minutes = Math.round(seconds / 60);
     if (minutes < 60) return minutes + " min";
     return Math.floor(minutes / 60) + " h" + (minutes % 60 ? " " + (minutes % 60) + " min" : "");

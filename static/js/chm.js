@@ -165,10 +165,9 @@
   // The text of the element that the button names by data-copies.
   function copy(button) {
     var text = byId(button.dataset.copies).textContent.trim();
-    navigator.clipboard.writeText(text).then(
-      function () { toast("Copied."); },
-      function () { toast("It could not be copied: the browser does not allow it here."); }
-    );
+    var refused = function () { toast("It could not be copied: the browser does not allow it here."); };
+    if (!navigator.clipboard) return refused(); // by plain HTTP under a name that is not this machine's own
+    navigator.clipboard.writeText(text).then(function () { toast("Copied."); }, refused);
   }
 
   // --- Questions before what cannot be undone: a form, or one of its buttons, names a <dialog> by data-confirm.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import pytest
 from chm_web.access.permissions import Scope
 from chm_web.access.tokens import TokenFile
 from chm_web.config import ROOT
+from tests.processes import bare_environ
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
 
 def chm_tokens(path: Path | None, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run ``chm tokens`` without any other configuration."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("CHM_")}
+    environ = bare_environ()
     if path is not None:
         environ["CHM_TOKENS_FILE"] = str(path)
     command = [sys.executable, "-m", "chm_web.commands", "tokens", *arguments]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from chm_web.extensions import db
 from tests.factories import make_client, make_pipeline
 from tests.http import PREFIX, answers, free_port
 from tests.ingestion.conftest import wait_until
+from tests.processes import environ_of
 
 pytestmark = pytest.mark.slow
 
@@ -70,15 +70,12 @@ class Service:
 def service(committed_app: Flask, config: Config, tokens: dict[Scope, str], tmp_path: Path) -> Iterator[Service]:
     """The app behind gunicorn."""
     port = free_port()
-    environ = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("CHM_")},
-        "CHM_DATABASE_URL": config.database_url,
-        "CHM_REDIS_URL": config.redis_url,
-        "CHM_SECRET_KEY": config.secret_key,
-        "CHM_USERS_FILE": str(tmp_path / "users.json"),
-        "CHM_TOKENS_FILE": str(config.tokens_file),
-        "CHM_MAX_REQUEST_BYTES": str(MAX_BYTES),
-    }
+    environ = environ_of(
+        config,
+        CHM_USERS_FILE=str(tmp_path / "users.json"),
+        CHM_TOKENS_FILE=str(config.tokens_file),
+        CHM_MAX_REQUEST_BYTES=str(MAX_BYTES),
+    )
     command = [sys.executable, "-m", "gunicorn", "wsgi:app", "--bind", f"127.0.0.1:{port}", "--threads", "2"]
     log = tmp_path / "gunicorn.log"
     with log.open("wb") as output:

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from chm_web.models import Platform, RunStatus
-from chm_web.services.health import Health, list_client_health
+from chm_web.services.health import Health, look_at_client
 from chm_web.services.pipeline_lists import list_client_pipelines, list_pipelines
 from tests.api.envelope import INVALID, NOT_FOUND, issues, refusal
 from tests.factories import NOW, make_client, make_pipeline, make_run
@@ -121,7 +121,7 @@ def test_lists_say_the_same_as_the_pages_do(app: Flask, fleet: dict[str, str]) -
     listed = {item.pipeline.id: item for item in list_pipelines(now=now, is_active=True).items}
 
     [client_id] = {item.pipeline.client_id for item in listed.values()}
-    shown = list_client_health(client_id=client_id, now=now)
+    shown = look_at_client(client_id=client_id, now=now).pipelines
 
     assert {each.pipeline_id: (each.health, each.latest_status) for each in shown} == {
         key: (item.health, item.latest_status) for key, item in listed.items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from chm_web.ingestion.queue import note_unmapped
 from chm_web.models import AlertRule, Client, Environment, Pipeline, PipelineType, Platform, Run, RunStatus
 from tests.factories import make_alert_rule, make_client, make_pipeline, make_run
 from tests.http import client_of, serving
+from tests.processes import environ_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"
@@ -136,14 +136,7 @@ def site(committed_app: Flask, config: Config, partner: PartnerServer) -> Iterat
 @pytest.fixture
 def worker(config: Config, partner: PartnerServer) -> Iterator[None]:
     """A worker process on the same servers."""
-    environment = {
-        **os.environ,
-        "CHM_DATABASE_URL": config.database_url,
-        "CHM_REDIS_URL": config.redis_url,
-        "CHM_SECRET_KEY": config.secret_key,
-        "CHM_PARTNER_API_BASE_URL": partner.base_url,
-        "CHM_PARTNER_API_TOKEN": TOKEN,
-    }
+    environment = environ_of(config, CHM_PARTNER_API_BASE_URL=partner.base_url, CHM_PARTNER_API_TOKEN=TOKEN)
     process = subprocess.Popen([sys.executable, str(ROOT / "worker.py")], env=environment, cwd=ROOT)
     yield
     process.terminate()

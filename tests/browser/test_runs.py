@@ -67,6 +67,17 @@ def test_recipe_is_copied(context: BrowserContext, page: Page, site: Site) -> No
     assert copied.startswith(f"curl -X PUT '{site.url}/api/v1/pipelines/{site.failing.id}/runs/RUN_ID'")
 
 
+def test_browser_that_lets_nothing_be_copied_says_so(page: Page, site: Site) -> None:
+    # As browsers are by plain HTTP under any other name than the machine's own.
+    page.add_init_script("Object.defineProperty(Navigator.prototype, 'clipboard', { value: undefined })")
+    page.goto(site.url + site.paths["pipeline"])
+    page.get_by_text("With curl").click()
+
+    page.locator('[data-copies="report-curl"]').click()
+
+    expect(page.get_by_text("It could not be copied")).to_be_visible()
+
+
 def test_typing_a_name_filters_the_runs_and_keeps_the_cursor_in_the_field(page: Page, site: Site) -> None:
     page.goto(site.url + "/runs")
     field = page.locator("#filter-q")

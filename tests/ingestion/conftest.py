@@ -26,6 +26,7 @@ from chm_web.ingestion.queue import get_job
 from chm_web.models import Pipeline
 from tests.factories import make_pipeline
 from tests.ingestion.partners import TOKEN, base_url
+from tests.processes import environ_of
 
 
 @pytest.fixture
@@ -84,18 +85,15 @@ def partner_app(committed_app: Flask, config: Config, httpserver: HTTPServer) ->
 def worker_environ(partner_app: Flask) -> dict[str, str]:
     """The environment in which a process works for ``partner_app``."""
     config: Config = partner_app.config["CHM"]
-    return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("CHM_")},
-        "CHM_DATABASE_URL": config.database_url,
-        "CHM_REDIS_URL": config.redis_url,
-        "CHM_SECRET_KEY": config.secret_key,
-        "CHM_PARTNER_API_BASE_URL": str(config.partner_api_base_url),
-        "CHM_PARTNER_API_TOKEN": TOKEN,
-        "CHM_PARTNER_PAGE_SIZE": str(config.partner_page_size),
-        "CHM_HTTP_TIMEOUT_SECONDS": "5",
-        "CHM_HTTP_BACKOFF_SECONDS": "0.01",
-        "CHM_SOURCES_FILE": str(config.sources_file or ""),
-    }
+    return environ_of(
+        config,
+        CHM_PARTNER_API_BASE_URL=str(config.partner_api_base_url),
+        CHM_PARTNER_API_TOKEN=TOKEN,
+        CHM_PARTNER_PAGE_SIZE=str(config.partner_page_size),
+        CHM_HTTP_TIMEOUT_SECONDS="5",
+        CHM_HTTP_BACKOFF_SECONDS="0.01",
+        CHM_SOURCES_FILE=str(config.sources_file or ""),
+    )
 
 
 @pytest.fixture

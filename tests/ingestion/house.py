@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import subprocess
@@ -33,6 +32,7 @@ from tests.factories import make_pipeline
 from tests.ingestion.conftest import WorkerProcess
 from tests.ingestion.partners import TOKEN, Account, base_url, ingest, page, run
 from tests.ingestion.relay import Relay
+from tests.processes import bare_environ
 
 PAGES, SIZE = 6, 50
 ANY_PIPELINE = re.compile("/pipelines/.*/runs")
@@ -133,7 +133,7 @@ def open_house(
     stacks = {name: ExitStack() for name in directories}
     urls = {name: start_server(stack, directories[name], database, redis, name) for name, stack in stacks.items()}
     environ = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("CHM_")},
+        **bare_environ(),
         "CHM_DATABASE_URL": urls["postgres"],
         "CHM_REDIS_URL": urls["redis"],
         "CHM_SECRET_KEY": secrets.token_hex(32),

@@ -329,6 +329,16 @@ def test_what_airflow_does_not_tell_of_a_failure_is_not_asked_for_for_ever(
     assert find_run(pipeline.id, "scheduled__1").error_message == text
 
 
+def test_a_failed_run_whose_id_no_path_can_hold_costs_its_own_text_alone(airflow: Airflow, pipeline: Pipeline) -> None:
+    airflow.runs = [recent(dag_run(1, dag_run_id="..")), recent(dag_run(2))]
+
+    account = read_account(airflow_source(airflow.server))
+
+    assert find_run(pipeline.id, "..").error_message == NO_TEXT
+    assert find_run(pipeline.id, "scheduled__2").error_message is not None
+    assert (account.ended, FEED in account.marks) == (1, True)
+
+
 def test_texts_are_asked_for_within_a_budget(
     airflow: Airflow, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
 import threading
@@ -38,6 +37,7 @@ from tests.ingestion.house import (
 )
 from tests.ingestion.machines import SWITCH, WEB_PORT, Machine, WebMachine, address_of, open_servers, open_switch
 from tests.ingestion.partners import TOKEN, base_url, stored
+from tests.processes import bare_environ
 
 pytestmark = [pytest.mark.apart, pytest.mark.timeout(900)]
 
@@ -68,7 +68,7 @@ def site(tmp_path: Path, tokens_file: Path) -> Iterator[Site]:
         database_url, redis_url = stack.enter_context(open_servers(tmp_path))
         partner = stack.enter_context(HTTPServer(host=SWITCH, port=0, threaded=True))
         environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("CHM_")},
+            **bare_environ(),
             "CHM_DATABASE_URL": database_url,
             "CHM_REDIS_URL": redis_url,
             "CHM_SECRET_KEY": secrets.token_hex(32),

@@ -21,7 +21,7 @@ from chm_web.models import Pipeline, Platform, RunStatus
 from chm_web.services.pipelines import disable_pipeline, update_pipeline
 from tests.factories import find_run, make_pipeline
 from tests.ingestion.airflows import AccountAccount, read_account
-from tests.ingestion.dbt_clouds import JOB, DbtCloud, dbt_run, dbt_source, refusal, running
+from tests.ingestion.dbt_clouds import JOB, RUNS, DbtCloud, dbt_run, dbt_source, refusal, running
 from tests.ingestion.partners import FAST, stored
 
 
@@ -261,6 +261,39 @@ def test_a_pause_is_left_to_the_queue_and_the_reading_goes_on_behind_the_last_pa
     assert before == (4, False)
     assert offsets(dbt) == [("all", 4)]
     assert (stored(), FEED in account.marks) == (5, True)
+
+
+def pause_at(dbt: DbtCloud, number: int) -> None:
+    """Let it ask for a pause at the so-manieth request for a single run."""
+    dbt.asked.clear()
+    pause = refusal(429, "slow down", **{"Retry-After": "240"})
+    dbt.before = lambda request: pause if len(dbt.singles) == number and request.path != RUNS else None
+
+
+def test_what_single_runs_have_told_before_a_pause_is_kept(dbt: DbtCloud, pipeline: Pipeline) -> None:
+    source, account = dbt_source(dbt.server), AccountAccount()
+    dbt.runs = [running(1), running(2)]
+    read_account(source, account)
+    dbt.runs = [dbt_run(1), dbt_run(2)]
+    pause_at(dbt, 2)
+
+    with pytest.raises(SourceBusy):
+        read_account(source, account)
+
+    statuses = {find_run(pipeline.id, run_id(n)).status for n in (1, 2)}
+    assert statuses == {RunStatus.RUNNING, RunStatus.SUCCESS}
+
+
+def test_texts_that_came_before_a_pause_are_kept(dbt: DbtCloud, pipeline: Pipeline) -> None:
+    dbt.runs = [recent(n) for n in range(3)]
+    dbt.steps = {run["id"]: STEPS for run in dbt.runs}
+    pause_at(dbt, 3)
+
+    with pytest.raises(SourceBusy):
+        read_account(dbt_source(dbt.server))
+
+    told = [find_run(pipeline.id, run_id(n)).error_message for n in range(3)]
+    assert sorted(bool(text) for text in told) == [False, True, True]
 
 
 def test_a_run_that_ends_while_the_feed_is_paged_moves_none_of_the_others_out(

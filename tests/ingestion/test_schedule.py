@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from chm_web.ingestion.queue import latest_jobs, read_signs
 from tests.factories import make_pipeline
 from tests.ingestion.conftest import WorkerProcess, wait_until
 from tests.ingestion.partners import base_url, page, run
+from tests.processes import environ_of
 
 pytestmark = pytest.mark.slow
 
@@ -27,14 +27,11 @@ pytestmark = pytest.mark.slow
 def start_schedule(partner_app: Flask, httpserver: HTTPServer, tmp_path: Path) -> Iterator[Callable[[], int]]:
     """Starts schedulers that ask every two seconds; gives the place of each among those started."""
     config: Config = partner_app.config["CHM"]
-    environ = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("CHM_")},
-        "CHM_DATABASE_URL": config.database_url,
-        "CHM_REDIS_URL": config.redis_url,
-        "CHM_SECRET_KEY": config.secret_key,
-        "CHM_PARTNER_API_BASE_URL": base_url(httpserver),
-        "CHM_INGEST_EVERY_SECONDS": "2",
-    }
+    environ = environ_of(
+        config,
+        CHM_PARTNER_API_BASE_URL=base_url(httpserver),
+        CHM_INGEST_EVERY_SECONDS="2",
+    )
     started: list[subprocess.Popen[bytes]] = []
 
     def start() -> int:

@@ -15,11 +15,12 @@ from pytest_httpserver import HTTPServer
 from chm_web import create_app
 from chm_web.commands.sources import sources
 from chm_web.config import Config, ConfigError
+from chm_web.ingestion.feeds import FEEDS
 from chm_web.ingestion.problems import behind_since, find_problems
 from chm_web.ingestion.progress import SyncScope
 from chm_web.ingestion.queue import Signs, SourceSigns, read_signs, request_sync
 from chm_web.ingestion.queue.schedule import due_scopes
-from chm_web.ingestion.sources import Source
+from chm_web.ingestion.sources import KINDS, Source
 from chm_web.ingestion.sources_config import sources_of
 from chm_web.ingestion.targets import targets_of
 from chm_web.models import Platform
@@ -97,6 +98,10 @@ def test_a_dbt_cloud_is_read_with_its_account(read: Read) -> None:
     (dbt,) = read(f"{DBT}account_id = 4711\n")
 
     assert (dbt.account_id, dbt.platforms, dbt.page_size, dbt.token) == ("4711", (Platform.DBT,), 100, SECRET)
+
+
+def test_every_kind_of_account_has_an_adapter() -> None:
+    assert set(FEEDS) == {name for name, kind in KINDS.items() if kind.is_account}
 
 
 def test_the_partner_of_the_environment_stands_beside_those_of_the_file(tmp_path: Path) -> None:

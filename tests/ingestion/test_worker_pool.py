@@ -21,8 +21,9 @@ from redis import Redis
 from rq import Worker
 from werkzeug import Request, Response
 
+from chm_web.commands.worker import worker
 from chm_web.config import ROOT, Config
-from chm_web.ingestion.progress import JobState, SyncScope
+from chm_web.ingestion.progress import IngestionJob, JobState, SyncScope
 from chm_web.ingestion.queue import get_job, pool, request_sync
 from tests.factories import make_pipeline
 from tests.ingestion.conftest import children_of, wait_for, wait_until
@@ -43,6 +44,8 @@ with create_app().app_context():
 REAL = ["-m", "chm_web.commands", "worker", "--count", str(COUNT)]
 PAGES, SIZE = 4, 5
 
+StartPool = Callable[[list[str]], subprocess.Popen[bytes]]
+
 
 def workers_of(app: Flask) -> dict[int, str]:
     """The pids of the workers that RQ knows, and what each does."""
@@ -52,9 +55,7 @@ def workers_of(app: Flask) -> dict[int, str]:
 
 
 @pytest.fixture
-def start_pool(
-    partner_app: Flask, worker_environ: dict[str, str], tmp_path: Path
-) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def start_pool(partner_app: Flask, worker_environ: dict[str, str], tmp_path: Path) -> Iterator[StartPool]:
     """Starts pools, and waits until their workers are idle; what still runs at the end is killed."""
     started: list[subprocess.Popen[bytes]] = []
 
@@ -91,6 +92,7 @@ class Gate:
     """A partner of four pages that holds back the third until it may go on."""
 
     def __init__(self, server: HTTPServer) -> None:
+        make_pipeline(external_id="p")
         self.asked = threading.Event()
         self.open = threading.Event()
         server.expect_request("/pipelines/p/runs").respond_with_handler(self.handle)
@@ -104,16 +106,23 @@ class Gate:
         runs = [run(n) for n in range(number * SIZE, (number + 1) * SIZE)]
         return Response(json.dumps(page(*runs, cursor=number + 1 if number + 1 < PAGES else None)))
 
+    def begin_job(self) -> IngestionJob:
+        """Ask for an ingestion, and wait until a worker stands before the page that is held back."""
+        job, _ = request_sync(scope=SyncScope())
+        assert self.asked.wait(60)
+        return job
 
-def test_a_pool_that_is_asked_to_stop_finishes_the_job_at_hand_and_ends(
-    partner_app: Flask, httpserver: HTTPServer, start_pool: Callable[..., subprocess.Popen[bytes]]
-) -> None:
-    make_pipeline(external_id="p")
-    gate = Gate(httpserver)
+
+@pytest.fixture
+def gate(partner_app: Flask, httpserver: HTTPServer) -> Gate:
+    """The partner of ``partner_app``, with one pipeline."""
+    return Gate(httpserver)
+
+
+def test_a_pool_that_is_asked_to_stop_finishes_the_job_at_hand_and_ends(gate: Gate, start_pool: StartPool) -> None:
     parent = start_pool(REAL)
     children = children_of(parent.pid)
-    job, _ = request_sync(scope=SyncScope())
-    assert gate.asked.wait(60)
+    job = gate.begin_job()
 
     parent.send_signal(signal.SIGTERM)
     time.sleep(2)
@@ -126,9 +135,7 @@ def test_a_pool_that_is_asked_to_stop_finishes_the_job_at_hand_and_ends(
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
 
 
-def test_a_worker_that_dies_is_followed_by_another(
-    partner_app: Flask, start_pool: Callable[..., subprocess.Popen[bytes]]
-) -> None:
+def test_a_worker_that_dies_is_followed_by_another(partner_app: Flask, start_pool: StartPool) -> None:
     parent = start_pool(REAL)
     # RQ's scheduler is a child of one of them.
     wait_until(lambda: any(children_of(pid) for pid in children_of(parent.pid)))
@@ -144,14 +151,9 @@ def test_a_worker_that_dies_is_followed_by_another(
     assert set(others) < set(children_of(parent.pid))
 
 
-def test_the_work_of_a_worker_that_is_killed_is_taken_up(
-    partner_app: Flask, httpserver: HTTPServer, start_pool: Callable[..., subprocess.Popen[bytes]]
-) -> None:
-    make_pipeline(external_id="p")
-    gate = Gate(httpserver)
+def test_the_work_of_a_worker_that_is_killed_is_taken_up(partner_app: Flask, gate: Gate, start_pool: StartPool) -> None:
     parent = start_pool(["-c", QUICK])
-    job, _ = request_sync(scope=SyncScope())
-    assert gate.asked.wait(60)
+    job = gate.begin_job()
     [busy] = [pid for pid, state in workers_of(partner_app).items() if state == "busy"]
 
     os.kill(busy, signal.SIGKILL)
@@ -164,15 +166,10 @@ def test_the_work_of_a_worker_that_is_killed_is_taken_up(
     assert busy not in children_of(parent.pid)
 
 
-def test_workers_end_after_their_jobs_when_the_pool_itself_is_killed(
-    partner_app: Flask, httpserver: HTTPServer, start_pool: Callable[..., subprocess.Popen[bytes]]
-) -> None:
-    make_pipeline(external_id="p")
-    gate = Gate(httpserver)
+def test_workers_end_after_their_jobs_when_the_pool_itself_is_killed(gate: Gate, start_pool: StartPool) -> None:
     parent = start_pool(REAL)
     children = children_of(parent.pid)
-    job, _ = request_sync(scope=SyncScope())
-    assert gate.asked.wait(60)
+    job = gate.begin_job()
 
     parent.kill()
     parent.wait(10)
@@ -213,8 +210,6 @@ def test_workers_that_keep_dying_are_given_more_and_more_time(
 
 @pytest.mark.parametrize("count", ["0", "65", "many"])
 def test_a_number_of_workers_that_cannot_be_is_refused(partner_app: Flask, count: str) -> None:
-    from chm_web.commands.worker import worker
-
     done = partner_app.test_cli_runner().invoke(worker, ["--count", count])
 
     assert done.exit_code == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from chm_web.models import Pipeline, Run
 from tests.http import answers, free_port
 from tests.ingestion.conftest import wait_for
 from tests.platforms.airflow_server import AirflowServer, running_airflow
+from tests.processes import environ_of
 
 # Two runs a page: whatever a test reads comes in pages. The paused source is for `chm sources check` alone.
 SOURCES = """
@@ -100,15 +100,12 @@ def chm(
     sources = directory / "sources.toml"
     sources.write_text(SOURCES.format(address=f"http://127.0.0.1:{airflow_port}"))
     config: Config = base_app.config["CHM"]
-    environ = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("CHM_")},
-        "CHM_DATABASE_URL": config.database_url,
-        "CHM_REDIS_URL": config.redis_url,
-        "CHM_SECRET_KEY": config.secret_key,
-        "CHM_USERS_FILE": str(directory / "users.json"),
-        "CHM_TOKENS_FILE": str(config.tokens_file),
-        "CHM_SOURCES_FILE": str(sources),
-    }
+    environ = environ_of(
+        config,
+        CHM_USERS_FILE=str(directory / "users.json"),
+        CHM_TOKENS_FILE=str(config.tokens_file),
+        CHM_SOURCES_FILE=str(sources),
+    )
     found = Chm(f"http://127.0.0.1:{port}", tokens[Scope.INGEST], environ, directory)
     web = found.start("web", "-m", "gunicorn", "wsgi:app", "--bind", f"127.0.0.1:{port}", "--threads", "4")
     try:

@@ -51,16 +51,17 @@ def test_failures_are_counted_by_platform_and_day_of_utc() -> None:
     }
 
 
-def test_those_with_fewest_failures_are_summed_up() -> None:
-    for number in range(1, 5):
-        pipeline = make_pipeline(make_client(name=f"client {number}"))
+@pytest.mark.parametrize("name", ["client 4", OTHERS])
+def test_those_with_fewest_failures_are_summed_up(name: str) -> None:
+    for number, client in enumerate(("client 1", "client 2", "client 3", name), start=1):
+        pipeline = make_pipeline(make_client(name=client))
         for _ in range(number):
             record(make_record(pipeline, **scene.run(scene.FAILED, 1)))
 
     figures = failures_by_group(since=scene.ago(2), until=NOW, by="client", top=2)
 
     assert [(series.name, sum(series.values)) for series in figures.series] == [
-        ("client 4", 4),
+        (name, 4),
         ("client 3", 3),
         (OTHERS, 3),
     ]

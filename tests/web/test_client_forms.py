@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from chm_web.access.permissions import Role
 from chm_web.extensions import db
 from chm_web.services.clients import get_client, list_clients, update_client
 from tests.factories import make_client
 from tests.http import client_of
-
-Send = Callable[..., TestResponse]
-
-
-@pytest.fixture
-def send(client: FlaskClient, csrf_token: str) -> Send:
-    """Sends a form."""
-
-    def post(address: str, **values: str) -> TestResponse:
-        return client.post(address, data={"csrf_token": csrf_token, **values})
-
-    return post
-
-
-def version(page: str) -> str:
-    found = re.search(r'name="version" value="(\w+)"', page)
-    assert found
-    return found[1]
+from tests.web.conftest import Send, version
 
 
 def test_new_client_is_created(client: FlaskClient, send: Send) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from chm_web.access.permissions import Role
 from chm_web.extensions import db
@@ -19,8 +17,7 @@ from chm_web.services.pipeline_lists import list_client_pipelines
 from chm_web.services.pipelines import get_pipeline, update_pipeline
 from tests.factories import NOW, make_client, make_pipeline
 from tests.http import client_of
-
-Send = Callable[..., TestResponse]
+from tests.web.conftest import Send, version
 
 COMPLETE = {
     "name": " orders_daily ",
@@ -31,22 +28,6 @@ COMPLETE = {
     "expected_every_minutes": "1,440",
     "description": "one\r\ntwo",
 }
-
-
-@pytest.fixture
-def send(client: FlaskClient, csrf_token: str) -> Send:
-    """Sends a form."""
-
-    def post(address: str, **values: str) -> TestResponse:
-        return client.post(address, data={"csrf_token": csrf_token, **values})
-
-    return post
-
-
-def version(page: str) -> str:
-    found = re.search(r'name="version" value="(\w+)"', page)
-    assert found
-    return found[1]
 
 
 def test_new_pipeline_is_created_with_all_that_was_typed(client: FlaskClient, send: Send) -> None:

@@ -98,8 +98,8 @@ class AirflowFeed:
         Raises:
             SourceError: Airflow cannot be read.
         """
-        path = f"{_run_path(external_id, run_id)}/taskInstances"
         try:
+            path = f"{_run_path(external_id, run_id)}/taskInstances"
             found = self._get(path, {"state": "failed", "limit": self._page_size}).body
         except ItemNotFound:
             return None

@@ -16,7 +16,7 @@ from chm_web.ingestion.mapper import (
     parse_time,
 )
 from chm_web.models import RunStatus
-from chm_web.services.runs import RunRecord
+from chm_web.services.run_records import RunRecord
 
 # The states of a DAG run. One whose tasks were all skipped says success.
 STATES: Mapping[str, RunStatus] = {

@@ -15,10 +15,10 @@ from uuid import UUID
 from chm_web.ingestion.mapper import (
     Unmappable,
     clamp_finish,
-    parse_count,
     parse_number,
     parse_text,
     parse_time,
+    sum_counts,
 )
 from chm_web.models import RunStatus
 from chm_web.services.run_records import RunRecord
@@ -122,18 +122,8 @@ def _overall(statuses: list[RunStatus]) -> RunStatus:
 
 def _rows(results: list[dict[str, Any]]) -> int | None:
     """Add up what the adapters say of the rows they have written; not all of them do."""
-    counts = []
-    for node in results:
-        response = node.get("adapter_response")
-        value = response.get("rows_affected") if isinstance(response, dict) else None
-        try:
-            count = parse_count(value, "rows_affected")
-        except Unmappable:
-            count = None
-        # Some adapters write -1 for "not known".
-        if count is not None and count >= 0:
-            counts.append(count)
-    return sum(counts) if counts else None
+    responses = (node.get("adapter_response") for node in results)
+    return sum_counts(response.get("rows_affected") for response in responses if isinstance(response, dict))
 
 
 def _error_text(failed: list[dict[str, Any]]) -> str | None:

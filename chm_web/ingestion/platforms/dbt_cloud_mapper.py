@@ -9,7 +9,7 @@ from uuid import UUID
 
 from chm_web.ingestion.mapper import Unmappable, clamp_finish, map_status, parse_id, parse_text, parse_time
 from chm_web.models import RunStatus
-from chm_web.services.runs import RunRecord
+from chm_web.services.run_records import RunRecord
 
 # dbt Cloud's numbers for a run's status, and what it calls them.
 WORDS: Mapping[int, str] = {1: "queued", 2: "starting", 3: "running", 10: "success", 20: "error", 30: "cancelled"}

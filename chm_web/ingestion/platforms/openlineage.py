@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from chm_web.ingestion.mapper import Unmappable, clamp_finish, parse_count, parse_text, parse_time
+from chm_web.ingestion.mapper import Unmappable, clamp_finish, parse_text, parse_time, sum_counts
 from chm_web.models import Platform, RunStatus
+from chm_web.services.run_records import RunRecord
 from chm_web.services.run_values import UNSTORABLE, BadValue, clean_external_id
-from chm_web.services.runs import RunRecord
 
 # What an event's type says of its run. Every other type (OTHER, none, one of a later spec) says nothing of its state:
 # such an event brings metadata alone.
@@ -33,6 +33,7 @@ _PLATFORMS = {"AIRFLOW": Platform.AIRFLOW, "DBT": Platform.DBT}
 
 _RUN_FACETS = ("nominalTime", "processing_engine", "parent", "airflowState", "dbt_run", "externalQuery")
 _JOB_FACETS = ("jobType", "documentation", "sourceCodeLocation", "ownership")
+_KEPT_OF_DATASET = ("namespace", "name", "rowCount", "size", "fileCount")
 _MAX_DATASETS = 50
 _MAX_TRACE_LENGTH = 8_000
 
@@ -202,26 +203,13 @@ def _datasets(value: Any) -> list[dict[str, Any]]:
     ]
 
 
-_KEPT_OF_DATASET = ("namespace", "name", "rowCount", "size", "fileCount")
-
-
 def _statistics(output: dict[str, Any]) -> dict[str, Any]:
     return _object(_object(output.get("outputFacets")).get("outputStatistics"))
 
 
 def _sum_rows(outputs: Any) -> int | None:
     """The rows of all outputs together; None when none of them says how many."""
-    counts = [_count(_statistics(_object(output)).get("rowCount")) for output in _list(outputs)]
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
-
-
-def _count(value: Any) -> int | None:
-    try:
-        count = parse_count(value, "rowCount")
-    except Unmappable:
-        return None
-    return count if count is not None and count >= 0 else None
+    return sum_counts(_statistics(_object(output)).get("rowCount") for output in _list(outputs))
 
 
 def _time(value: Any) -> datetime | None:

@@ -19,7 +19,7 @@ from chm_web.ingestion.mapper import (
     parse_time,
 )
 from chm_web.ingestion.platforms.pages import MAX_PAGES, RunsPage, path_part
-from chm_web.services.runs import RunRecord
+from chm_web.services.run_records import RunRecord
 
 _KNOWN_FIELDS = frozenset(
     {

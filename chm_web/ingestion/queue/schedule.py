@@ -29,13 +29,14 @@ def request_cycle() -> None:
     """Ask for an ingestion of everything. Run by RQ in a forked work horse."""
     # Connections must not be shared across the fork.
     db.engine.dispose(close=False)
-    try:
-        for scope in due_scopes(read_signs(), now=datetime.now(UTC), every=_every()):
+    for scope in due_scopes(read_signs(), now=datetime.now(UTC), every=_every()):
+        try:
             job, is_new = request_sync(scope=scope)
+        except ServiceError as err:
+            # Nothing is lost: the next cycle reads all that this one would have. Nor is a source left out for another's.
+            log.warning("no ingestion of %s was started: %s", scope.source or "everything", err)
+        else:
             log.info("ingestion %s is %s", job.id, "asked for" if is_new else "still under way")
-    except ServiceError as err:
-        # Nothing is lost: the next cycle reads all that this one would have.
-        log.warning("no ingestion was started: %s", err)
 
 
 def due_scopes(signs: Signs, *, now: datetime, every: timedelta) -> list[SyncScope]:

@@ -170,16 +170,10 @@ def list_rejected(*, job_id: str, limit: int = 100) -> list[RejectedRun]:
         NotFound: there is no such job.
         Unavailable: Redis does not answer.
     """
-    redis = state().redis
-    rejected: list[RejectedRun] = []
-    for part in _parts_of(redis.hgetall(f"chm:job:{job_id}")):
-        for raw in redis.lrange(f"chm:part:{part.id}:rejected", 0, limit - len(rejected) - 1):
-            values = json.loads(raw)
-            pipeline_id = values.pop("pipeline_id")
-            rejected.append(RejectedRun(pipeline_id=UUID(pipeline_id) if pipeline_id else None, **values))
-        if len(rejected) >= limit:
-            break
-    return rejected
+    return [
+        RejectedRun(**{**values, "pipeline_id": UUID(values["pipeline_id"]) if values["pipeline_id"] else None})
+        for values in _noted(job_id, "rejected", limit)
+    ]
 
 
 @needs_redis
@@ -190,13 +184,21 @@ def list_unread(*, job_id: str, limit: int = 100) -> list[UnreadPipeline]:
         NotFound: there is no such job.
         Unavailable: Redis does not answer.
     """
+    return [
+        UnreadPipeline(**{**values, "pipeline_id": UUID(values["pipeline_id"])})
+        for values in _noted(job_id, "unread", limit)
+    ]
+
+
+def _noted(job_id: str, what: str, limit: int) -> list[dict[str, Any]]:
+    """Give the first ``limit`` of what the parts of a job have noted, part by part."""
     redis = state().redis
-    unread: list[UnreadPipeline] = []
+    found: list[dict[str, Any]] = []
     for part in _parts_of(redis.hgetall(f"chm:job:{job_id}")):
-        for raw in redis.lrange(f"chm:part:{part.id}:unread", 0, limit - 1):
-            values = json.loads(raw)
-            unread.append(UnreadPipeline(**{**values, "pipeline_id": UUID(values["pipeline_id"])}))
-    return unread[:limit]
+        if len(found) >= limit:
+            break
+        found += map(json.loads, redis.lrange(f"chm:part:{part.id}:{what}", 0, limit - len(found) - 1))
+    return found
 
 
 def _notice_the_dead() -> None:
