@@ -29,14 +29,24 @@ def request_cycle() -> None:
     """Ask for an ingestion of everything. Run by RQ in a forked work horse."""
     # Connections must not be shared across the fork.
     db.engine.dispose(close=False)
-    for scope in due_scopes(read_signs(), now=datetime.now(UTC), every=_every()):
-        try:
-            job, is_new = request_sync(scope=scope)
-        except ServiceError as err:
-            # Nothing is lost: the next cycle reads all that this one would have. Nor is a source left out for another's.
-            log.warning("no ingestion of %s was started: %s", scope.source or "everything", err)
-        else:
-            log.info("ingestion %s is %s", job.id, "asked for" if is_new else "still under way")
+    try:
+        scopes = due_scopes(read_signs(), now=datetime.now(UTC), every=_every())
+    except ServiceError as err:
+        # Nothing is lost: the next cycle reads all that this one would have.
+        log.warning("no ingestion was started: %s", err)
+        return
+    for scope in scopes:
+        _ask_for(scope)
+
+
+def _ask_for(scope: SyncScope) -> None:
+    try:
+        job, is_new = request_sync(scope=scope)
+    except ServiceError as err:
+        # A source that cannot be asked for must not keep the others waiting.
+        log.warning("no ingestion of %s was started: %s", scope.source or "everything", err)
+    else:
+        log.info("ingestion %s is %s", job.id, "asked for" if is_new else "still under way")
 
 
 def due_scopes(signs: Signs, *, now: datetime, every: timedelta) -> list[SyncScope]:
