@@ -66,7 +66,7 @@ def finish_job(scope: SyncScope) -> IngestionJob:
     Raises:
         BenchError: it does not end.
     """
-    job, _ = request_sync(scope=scope)
+    job, _ = request_sync(scope=scope, requested_by="the benchmark")
     deadline = monotonic() + _JOB_SECONDS
     while job.state.is_live:
         if monotonic() > deadline:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from chm_web.ingestion.job import Position
@@ -42,4 +42,11 @@ class Nowhere:
         return None
 
     def keep_position(self, pipeline_id: UUID, position: Position | None) -> None:
+        """Remember nothing."""
+
+    def deep_at(self, pipeline_id: UUID) -> datetime | None:
+        """Just now: no reading goes further back than it need."""
+        return datetime.now(UTC)
+
+    def set_deep(self, pipeline_id: UUID, moment: datetime) -> None:
         """Remember nothing."""

@@ -53,6 +53,7 @@ class Config:
     http_max_retries: int = 3
     http_backoff_seconds: float = 0.5
     http_max_response_bytes: int = 32 * 1024 * 1024
+    http_max_requests_per_host: int = 16
     partner_page_size: int = 500
     ingest_every_seconds: int = 300
     max_request_bytes: int = 16 * 1024 * 1024
@@ -100,6 +101,9 @@ class Config:
             http_max_retries=read.number("CHM_HTTP_MAX_RETRIES", int, cls.http_max_retries, or_zero=True),
             http_backoff_seconds=read.number("CHM_HTTP_BACKOFF_SECONDS", float, cls.http_backoff_seconds, or_zero=True),
             http_max_response_bytes=read.number("CHM_HTTP_MAX_RESPONSE_BYTES", int, cls.http_max_response_bytes),
+            http_max_requests_per_host=read.number(
+                "CHM_HTTP_MAX_REQUESTS_PER_HOST", int, cls.http_max_requests_per_host
+            ),
             partner_page_size=read.number("CHM_PARTNER_PAGE_SIZE", int, cls.partner_page_size),
             ingest_every_seconds=read.number("CHM_INGEST_EVERY_SECONDS", int, cls.ingest_every_seconds),
             max_request_bytes=read.number("CHM_MAX_REQUEST_BYTES", int, cls.max_request_bytes),

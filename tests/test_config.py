@@ -67,6 +67,7 @@ def test_other_variables_have_defaults() -> None:
     assert config.partner_api_platforms == ("vendor_api",)
     assert (config.http_connect_timeout_seconds, config.http_timeout_seconds) == (5, 30)
     assert (config.http_max_retries, config.http_backoff_seconds) == (3, 0.5)
+    assert config.http_max_requests_per_host == 16
     assert config.max_request_bytes == 16 * 1024 * 1024
     assert config.statement_timeout_seconds == 30
     assert (config.api_rate_limit_per_minute, config.api_docs_public, config.metrics_public) == (1200, False, False)
@@ -87,6 +88,7 @@ def test_every_variable_is_taken() -> None:
         CHM_HTTP_MAX_RETRIES="0",
         CHM_HTTP_BACKOFF_SECONDS="0",
         CHM_HTTP_MAX_RESPONSE_BYTES="1000",
+        CHM_HTTP_MAX_REQUESTS_PER_HOST="5",
         CHM_PARTNER_PAGE_SIZE="7",
         CHM_INGEST_EVERY_SECONDS="60",
         CHM_MAX_REQUEST_BYTES="2000",
@@ -117,6 +119,7 @@ def test_every_variable_is_taken() -> None:
         http_max_retries=0,
         http_backoff_seconds=0.0,
         http_max_response_bytes=1000,
+        http_max_requests_per_host=5,
         partner_page_size=7,
         ingest_every_seconds=60,
         max_request_bytes=2000,
@@ -246,6 +249,7 @@ POSITIVE_WHOLE = [
     "CHM_INGEST_EVERY_SECONDS",
     "CHM_PARTNER_PAGE_SIZE",
     "CHM_HTTP_MAX_RESPONSE_BYTES",
+    "CHM_HTTP_MAX_REQUESTS_PER_HOST",
     "CHM_MAX_REQUEST_BYTES",
 ]
 FROM_ZERO = ["CHM_HTTP_MAX_RETRIES", "CHM_HTTP_BACKOFF_SECONDS", "CHM_API_RATE_LIMIT_PER_MINUTE"]

@@ -13,7 +13,7 @@ from chm_web.access.permissions import Permission
 from chm_web.api.base import LOCATION, ApiBlueprint, ErrorSchema, NoQuery
 from chm_web.api.job_schemas import JobDetailSchema, JobListSchema, JobSchema, SyncSchema
 from chm_web.ingestion import queue
-from chm_web.ingestion.progress import IngestionJob, RejectedRun, SyncScope
+from chm_web.ingestion.progress import IngestionJob, RejectedRun, SyncScope, UnreadPipeline
 from chm_web.json_answers import Schema
 from chm_web.models import RunStatus
 from chm_web.schemas.base import Bounds, UtcTime, told
@@ -65,10 +65,11 @@ class UnmappedListSchema(Schema):
 
 @dataclass(frozen=True)
 class _JobDetail:
-    """A job with its rejected runs, as ``JobDetailSchema`` reads it."""
+    """A job with what it could not take in or read, as ``JobDetailSchema`` reads it."""
 
     job: IngestionJob
     rejected_runs: list[RejectedRun]
+    unread_pipelines: list[UnreadPipeline]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.job, name)
@@ -106,11 +107,13 @@ def list_ingestion_jobs(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(200, JobDetailSchema, description="The job.")
 @blueprint.alt_response(404, schema=ErrorSchema, description="There is no such job, or it is older than a week.")
 def get_ingestion_job(query: dict[str, Any], job_id: str) -> _JobDetail:
-    """Give an ingestion job, its progress and the runs that it rejected.
+    """Give an ingestion job, its progress, and what it rejected or could not read.
 
     Ask again every few seconds while `state` is `queued` or `running`.
     """
-    return _JobDetail(queue.get_job(job_id=job_id), queue.list_rejected(job_id=job_id))
+    return _JobDetail(
+        queue.get_job(job_id=job_id), queue.list_rejected(job_id=job_id), queue.list_unread(job_id=job_id)
+    )
 
 
 @blueprint.route("/ingestion/unmapped", methods=["GET"], allow=Permission.READ)

@@ -52,7 +52,7 @@ class _Progress(Schema):
     waiting_for = fields.String(
         allow_none=True, metadata=told("What it waits for other than a worker, in words; null: nothing.")
     )
-    waiting_until = UtcTime(allow_none=True, metadata=told("When it is tried again; null: no wait."))
+    waiting_until = UtcTime(allow_none=True, metadata=told("When it goes on; null: no wait."))
 
 
 class SourceProgressSchema(_Progress):
@@ -79,10 +79,22 @@ class RejectedRunSchema(Schema):
     reason = fields.String(metadata=told("Why it was not taken."))
 
 
+class UnreadPipelineSchema(Schema):
+    """A pipeline that could not be read while others of its source were, and why."""
+
+    source = fields.String(metadata=told("The source that should have given its runs."))
+    pipeline_id = fields.UUID(metadata=told("The pipeline."))
+    external_id = fields.String(metadata=told("What the source was asked for."))
+    reason = fields.String(metadata=told("Why it could not be read."))
+
+
 class JobDetailSchema(JobSchema):
-    """A job with the runs that it rejected (the first hundred)."""
+    """A job with what it rejected and could not read (the first hundred of each)."""
 
     rejected_runs = fields.List(fields.Nested(RejectedRunSchema), metadata=told("The runs that it rejected."))
+    unread_pipelines = fields.List(
+        fields.Nested(UnreadPipelineSchema), metadata=told("The pipelines that it could not read while it read others.")
+    )
 
 
 class JobListSchema(Schema):

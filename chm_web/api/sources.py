@@ -15,7 +15,7 @@ from chm_web.api.job_schemas import CountsSchema
 from chm_web.config import Config
 from chm_web.ingestion import queue
 from chm_web.ingestion.problems import behind_since
-from chm_web.ingestion.queue import Signs, SourceSigns
+from chm_web.ingestion.queue import Rhythm, SourceSigns
 from chm_web.json_answers import Schema
 from chm_web.models import Platform
 from chm_web.schemas.base import UtcTime, told
@@ -72,14 +72,14 @@ def list_sources(query: dict[str, Any]) -> dict[str, Any]:
 
     Each with its last success, what is planned next and its last error. Secrets are not told.
     """
-    signs = queue.read_signs()
-    return {"items": [_told(one, signs, datetime.now(UTC)) for one in signs.sources], "next_cursor": None}
-
-
-def _told(one: SourceSigns, signs: Signs, now: datetime) -> dict[str, Any]:
     config: Config = current_app.config["CHM"]
-    every = timedelta(seconds=config.ingest_every_seconds)
-    rhythm = queue.rhythm_of(one, next_cycle_at=signs.next_cycle_at, now=now, every=every)
+    signs, now, every = queue.read_signs(), datetime.now(UTC), timedelta(seconds=config.ingest_every_seconds)
+    rhythms = queue.rhythms_of(signs, now=now, every=every)
+    items = [_told(one, rhythms[one.source.name], now=now, every=every) for one in signs.sources]
+    return {"items": items, "next_cursor": None}
+
+
+def _told(one: SourceSigns, rhythm: Rhythm, *, now: datetime, every: timedelta) -> dict[str, Any]:
     source, last_success_at = one.source, one.last_success_at
     return {
         "name": source.name,

@@ -12,7 +12,7 @@ from chm_web.commands.explained import explained
 from chm_web.config import Config
 from chm_web.ingestion.checks import check_source
 from chm_web.ingestion.client import SourceError
-from chm_web.ingestion.queue import list_sources, read_signs, rhythm_of
+from chm_web.ingestion.queue import list_sources, read_signs, rhythms_of
 from chm_web.ingestion.sources import Source
 from chm_web.services.exceptions import ServiceError, Unavailable
 
@@ -73,13 +73,9 @@ def _slowed() -> dict[str, list[str]]:
     except Unavailable as err:
         click.echo(f"Whether a source is read less often since it fails is not known. {err.message}", err=True)
         return {}
-    rhythms = {
-        one.source.name: rhythm_of(one, next_cycle_at=signs.next_cycle_at, now=now, every=every)
-        for one in signs.sources
-    }
     return {
         name: [rhythm.slowed, f"next attempt {_at(rhythm.next_at)}"]
-        for name, rhythm in rhythms.items()
+        for name, rhythm in rhythms_of(signs, now=now, every=every).items()
         if rhythm.slowed
     }
 

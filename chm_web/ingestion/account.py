@@ -15,7 +15,17 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from chm_web.ingestion.client import ItemNotFound, SourceBusy, SourceUnreachable
-from chm_web.ingestion.job import OVERLAP, Mapper, Position, Reporter, Watermarks, map_page, reject, write_page
+from chm_web.ingestion.job import (
+    OVERLAP,
+    Mapper,
+    Position,
+    Reporter,
+    Watermarks,
+    ask_from,
+    map_page,
+    reject,
+    write_page,
+)
 from chm_web.ingestion.platforms.pages import RunsPage
 from chm_web.ingestion.progress import NO_PIPELINE, SEVERAL_PIPELINES, UnmappedReport
 from chm_web.ingestion.sources import Source
@@ -26,10 +36,8 @@ from chm_web.services.runs import RunRecord, record_runs
 
 log = logging.getLogger(__name__)
 
-# Under these stand the watermark of the whole feed, and when it was last read further back.
-FEED, DEEP = UUID(int=0), UUID(int=1)
-# Once a day what changed in the last two days is read again: a change that was missed is found then.
-DEEP_EVERY, DEEP_BACK = timedelta(days=1), timedelta(hours=48)
+# Under this stands the watermark of the whole feed.
+FEED = UUID(int=0)
 # Where more pipelines than this are new, the whole feed from the beginning takes fewer requests than one for each.
 MANY_NEW = 50
 # Requests for single runs in a cycle, at most.
@@ -129,7 +137,7 @@ def _read_changes(cycle: _Cycle) -> None:
     elif position is None and len(new) > MANY_NEW:
         # These are known when it has ended: should it be broken off for good, the watermark says nothing of them.
         since, new = None, []
-    _resume_or_read(cycle, position, since)
+    _resume_or_read(cycle, position, is_from_the_beginning=since is None)
     for target in new:
         try:
             for page in cycle.feed.pages(since=None, external_id=target.external_id):
@@ -142,7 +150,7 @@ def _read_changes(cycle: _Cycle) -> None:
         cycle.watermarks.set_known(ids)
 
 
-def _resume_or_read(cycle: _Cycle, position: Position | None, since: datetime | None) -> None:
+def _resume_or_read(cycle: _Cycle, position: Position | None, *, is_from_the_beginning: bool) -> None:
     if position is not None:
         try:
             _read_feed(cycle, position, position.since)
@@ -153,13 +161,10 @@ def _resume_or_read(cycle: _Cycle, position: Position | None, since: datetime | 
             log.info("source %s: its reading cannot be resumed, starting over: %s", cycle.source.name, err)
             cycle.watermarks.keep_position(FEED, None)
     now = datetime.now(UTC)
-    deep_at = cycle.watermarks.get(DEEP)
-    is_deep = since is None or deep_at is None or now - deep_at > DEEP_EVERY
-    if since is not None and is_deep:
-        since = min(since, now - DEEP_BACK)
+    since, is_deep = (None, True) if is_from_the_beginning else ask_from(cycle.watermarks, FEED, now=now)
     _read_feed(cycle, None, since)
     if is_deep:
-        cycle.watermarks.set(DEEP, now)
+        cycle.watermarks.set_deep(FEED, now)
 
 
 def _read_feed(cycle: _Cycle, position: Position | None, since: datetime | None) -> None:

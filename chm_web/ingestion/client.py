@@ -6,7 +6,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -99,6 +100,7 @@ class HttpClient:
     """Reads JSON from one platform. Use it as a context manager: it holds connections open.
 
     ``rest``: for how many seconds it is left alone when it asks for a pause without saying for how long.
+    ``place``: entered for the length of each request; it may let it wait, or raise SourceBusy.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class HttpClient:
         backoff: float,
         max_bytes: int,
         rest: float,
+        place: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._base_url = base_url
         self._host = urlsplit(base_url).hostname or base_url
@@ -119,6 +122,7 @@ class HttpClient:
         self._max_bytes = max_bytes
         self._session = _Session()
         self._rest = rest
+        self._place = place
         self._session.auth = auth
         self._session.headers.update({"Accept": "application/json", "User-Agent": "chm"})
         self._retrying = tenacity.Retrying(
@@ -164,10 +168,14 @@ class HttpClient:
         try:
             prepared = self._session.prepare_request(request)
             settings = self._session.merge_environment_settings(prepared.url, {}, True, None, None)
-            with self._session.send(prepared, **settings, timeout=self._timeouts, allow_redirects=False) as response:
+            with (
+                self._place(),
+                self._session.send(prepared, **settings, timeout=self._timeouts, allow_redirects=False) as response,
+            ):
                 body = self._read(response)
-                self._check_status(response, body)
-                return Answer(self._decode(response, body), _http_date(response.headers.get("Date")))
+            # Without the place: a pause that is kept here takes it from nobody.
+            self._check_status(response, body)
+            return Answer(self._decode(response, body), _http_date(response.headers.get("Date")))
         except requests.exceptions.ConnectTimeout as err:
             raise _Transient(f"{self._host} did not accept a connection within {self._timeouts[0]:g} s.") from err
         except urllib3.exceptions.ReadTimeoutError as err:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 # The next cycle asks again for what changed shortly before this one began: clocks differ, commits take time, and
 # what is read twice is one row all the same.
 OVERLAP = timedelta(minutes=3)
+
+# Once a day what changed in the last two days is read again: a change that was missed is found then.
+DEEP_EVERY, DEEP_BACK = timedelta(days=1), timedelta(hours=48)
 
 # One pipeline that cannot be read is its own trouble; this many in a row are the platform's.
 GIVE_UP_AFTER = 3
@@ -82,6 +85,12 @@ class Watermarks(Protocol):
     def keep_position(self, pipeline_id: UUID, position: Position | None) -> None:
         """Remember, or forget, where to go on if this reading is broken off."""
 
+    def deep_at(self, pipeline_id: UUID) -> datetime | None:
+        """When it was last read further back than its watermark."""
+
+    def set_deep(self, pipeline_id: UUID, moment: datetime) -> None:
+        """Remember that it was."""
+
 
 @dataclass(frozen=True)
 class _Reading:
@@ -93,8 +102,13 @@ class _Reading:
     watermarks: Watermarks
 
 
-def open_client(source: Source, config: Config) -> HttpClient:
-    """Make the HTTP client for a source, with the deployment's time-outs and retries."""
+def open_client(
+    source: Source, config: Config, *, place: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> HttpClient:
+    """Make the HTTP client for a source, with the deployment's time-outs and retries.
+
+    ``place``: entered for the length of each request, to keep to what the host may be asked at once.
+    """
     return HttpClient(
         base_url=source.base_url,
         auth=TokenAuth(source.token) if source.token else None,
@@ -104,6 +118,7 @@ def open_client(source: Source, config: Config) -> HttpClient:
         backoff=config.http_backoff_seconds,
         max_bytes=config.http_max_response_bytes,
         rest=KINDS[source.kind].rest_seconds,
+        place=place,
     )
 
 
@@ -163,21 +178,36 @@ def _tell_unread(reading: _Reading, target: IngestTarget, err: ItemNotFound | So
 
 @dataclass(frozen=True)
 class _OpenFeed:
-    """A pipeline's feed from where it is to be read, asked for no earlier than ``opened_at``."""
+    """A pipeline's feed from where it is to be read, asked for no earlier than ``opened_at``.
+
+    ``is_deep``: from further back than the watermark.
+    """
 
     target: IngestTarget
     position: Position | None
     since: datetime | None
+    is_deep: bool
     opened_at: datetime
     pages: Iterator[RunsPage]
 
 
 def _open_feed(reading: _Reading, target: IngestTarget) -> _OpenFeed:
+    now = datetime.now(UTC)
     position = reading.watermarks.position(target.pipeline_id)
-    since = position.since if position else reading.watermarks.get(target.pipeline_id)
+    if position:
+        since, is_deep = position.since, False
+    else:
+        since, is_deep = ask_from(reading.watermarks, target.pipeline_id, now=now)
     cursor, limit = position.cursor if position else None, reading.source.page_size
     pages = partner.read_pages(reading.client, target.external_id, updated_since=since, limit=limit, cursor=cursor)
-    return _OpenFeed(target, position, since, datetime.now(UTC), pages)
+    return _OpenFeed(target, position, since, is_deep, now, pages)
+
+
+def ask_from(watermarks: Watermarks, pipeline_id: UUID, *, now: datetime) -> tuple[datetime | None, bool]:
+    """Tell from when on to ask for changes (None: for everything), and whether that is further back than need be."""
+    since, deep_at = watermarks.get(pipeline_id), watermarks.deep_at(pipeline_id)
+    is_deep = since is None or deep_at is None or now - deep_at > DEEP_EVERY
+    return (min(since, now - DEEP_BACK) if since is not None and is_deep else since), is_deep
 
 
 def _ingest_pipeline(reading: _Reading, feed: _OpenFeed) -> None:
@@ -209,6 +239,8 @@ def _read_feed(reading: _Reading, feed: _OpenFeed) -> None:
     if asked_at is not None:
         # Only now: every page before has been committed.
         watermarks.set(pipeline_id, asked_at - OVERLAP)
+        if feed.is_deep:
+            watermarks.set_deep(pipeline_id, feed.opened_at)
 
 
 def map_page(

@@ -68,7 +68,7 @@ def behind_since(source: SourceSigns, *, now: datetime, every: timedelta) -> dat
     if source.source.paused:
         return None
     since = source.last_success_at or source.awaited_since
-    cycle = max(every, timedelta(seconds=source.source.interval or 0))
+    cycle = max(every, source.source.least_interval)
     return since if since is not None and since < now - CYCLES_UNTIL_BEHIND * cycle else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import MappingProxyType
 from urllib.parse import urlsplit, urlunsplit
 
@@ -21,6 +22,7 @@ class Kind:
     ``is_account``: all runs of an account come in one feed; else each pipeline has its own.
     ``needs_account_id``: which account it is has to be told.
     ``rest_seconds``: for how long it is left alone when it asks for a pause without saying for how long.
+    ``least_interval``: the seconds between two readings by the schedule, at least.
     """
 
     credentials: tuple[frozenset[str], ...]
@@ -30,6 +32,7 @@ class Kind:
     is_account: bool = False
     needs_account_id: bool = False
     rest_seconds: float = 30.0
+    least_interval: int = 0
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -46,6 +49,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             page_size=100,
             max_page_size=100,
             is_account=True,
+            # Airflow looks for what has changed without an index.
+            least_interval=30,
         ),
         "dbt_cloud": Kind(
             credentials=(frozenset({"token"}),),
@@ -65,7 +70,8 @@ class Source:
     """One place to read runs from.
 
     ``platforms``: the pipelines it is asked for are those on these platforms; ``client``: of this client alone, by
-    name or id; ``interval``: seconds between two readings by the schedule, where it is not to be read each time;
+    name or id; ``interval``: seconds between two readings by the schedule, where it is not to be read each time (what
+    comes of it, and of its kind, is its ``least_interval``);
     ``account_id``: of the kinds that need one; ``concurrency``: of a kind that is read pipeline by pipeline, how many
     of them are asked for at once by each of its shards.
     """
@@ -94,6 +100,11 @@ class Source:
     def secrets(self) -> tuple[str | None, ...]:
         """Everything in here that must never be shown, stored or logged."""
         return (self.token, self.password)
+
+    @property
+    def least_interval(self) -> timedelta:
+        """How long the schedule leaves it alone after a reading, at least."""
+        return timedelta(seconds=max(self.interval or 0, KINDS[self.kind].least_interval))
 
     @property
     def is_account(self) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,8 @@ def _partner_of(config: Config, base_url: str) -> Source:
 
 def _read_file(path: Path, environ: Mapping[str, str]) -> list[Source]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
     except OSError as err:
         raise ConfigError(f"CHM_SOURCES_FILE: cannot read {path}: {err.strerror}.") from None
     except UnicodeDecodeError:
@@ -98,36 +100,77 @@ def _read_file(path: Path, environ: Mapping[str, str]) -> list[Source]:
     except tomllib.TOMLDecodeError as err:
         # It tells the line.
         raise ConfigError(f"{path} is not TOML: {err}.") from None
-    _refuse_unknown(f"{path}", content, ("sources",))
+    for key in content:
+        if key != "sources":
+            raise ConfigError(f"{path}: {_unknown(key, ('sources',))}")
     tables = content.get("sources", {})
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         raise ConfigError(f"{path}: sources must hold a table for each source, such as [sources.airflow].")
-    return [_read_source(path, name, table, environ) for name, table in tables.items()]
+    lines = text.split("\n")
+    return [_read_source(_Where(path, lines, name), table, environ) for name, table in tables.items()]
 
 
-def _read_source(path: Path, name: str, table: dict[str, Any], environ: Mapping[str, str]) -> Source:
-    where = f"{path}: sources.{name}"
+@dataclass(frozen=True)
+class _Where:
+    """Where a source stands in the file whose ``lines`` these are: what complaints begin with.
+
+    TOML's reader does not tell. A source that is written in another way than usual is named without its line.
+    """
+
+    path: Path
+    lines: Sequence[str]
+    name: str
+
+    def __str__(self) -> str:
+        return self._told(self._head(), "")
+
+    def of(self, setting: str) -> str:
+        """Name a setting of the source, and its line; of one that is missing, that of the source."""
+        head = self._head()
+        its_own = re.compile(rf"""\s*["']?{re.escape(setting)}["']?\s*=""")
+        for number, line in enumerate(self.lines[head:], start=head + 1) if head else ():
+            if its_own.match(line):
+                return self._told(number, f".{setting[:60]}")
+            if line.lstrip().startswith("["):
+                break
+        return self._told(head, f".{setting[:60]}")
+
+    def _head(self) -> int:
+        """The number of the line with which the source's table begins; 0 for none."""
+        head = re.compile(rf"""\s*\[\s*sources\s*\.\s*["']?{re.escape(self.name)}["']?\s*\]""")
+        return next((number for number, line in enumerate(self.lines, start=1) if head.match(line)), 0)
+
+    def _told(self, line: int, setting: str) -> str:
+        place = f"{self.path}, line {line}" if line else f"{self.path}"
+        return f"{place}: sources.{self.name}{setting}"
+
+
+def _read_source(where: _Where, table: dict[str, Any], environ: Mapping[str, str]) -> Source:
+    name = where.name
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{where}: a source's name has up to 64 letters, digits and . _ -, a letter or digit first.")
-    _refuse_unknown(where, table, tuple(_SourceSchema().fields))
+    for key in table:
+        if key not in _SourceSchema().fields:
+            raise ConfigError(f"{where.of(key)}: {_unknown(key, tuple(_SourceSchema().fields))}")
     try:
         values = _SourceSchema().load(table)
     except ValidationError as err:
-        raise ConfigError(f"{where}.{_first_issue(err)}") from None
+        key, issue = _first_issue(err)
+        raise ConfigError(f"{where.of(key)}: {issue}") from None
     kind = KINDS[values["kind"]]
     _check_credentials(where, values)
     _check_account(where, values)
     values["base_url"] = check_address(
-        f"{where}.base_url", values["base_url"], credentials="token, or username and password"
+        where.of("base_url"), values["base_url"], credentials="token, or username and password"
     )
     if values.setdefault("page_size", kind.page_size) > kind.max_page_size:
-        raise ConfigError(f"{where}.page_size: {values['kind']} gives at most {kind.max_page_size} runs a page.")
-    secrets = {key: _look_up(f"{where}.{key}", values[key], path, environ) for key in _SECRETS if key in values}
+        raise ConfigError(f"{where.of('page_size')}: {values['kind']} gives at most {kind.max_page_size} runs a page.")
+    secrets = {key: _look_up(where.of(key), values[key], where.path, environ) for key in _SECRETS if key in values}
     platforms = tuple(values.pop("platforms", kind.platforms))
     return Source(name=name, platforms=platforms, **{**values, **secrets})
 
 
-def _check_credentials(where: str, values: Mapping[str, Any]) -> None:
+def _check_credentials(where: _Where, values: Mapping[str, Any]) -> None:
     """Refuse credentials that are not what the kind takes."""
     takes = KINDS[values["kind"]].credentials
     if frozenset(key for key in (*_SECRETS, "username") if key in values) not in takes:
@@ -135,15 +178,15 @@ def _check_credentials(where: str, values: Mapping[str, Any]) -> None:
         raise ConfigError(f"{where}: {values['kind']} takes as credentials: {ways}.")
 
 
-def _check_account(where: str, values: dict[str, Any]) -> None:
+def _check_account(where: _Where, values: dict[str, Any]) -> None:
     """Refuse an account where none is meant, none where one is needed, and what is for others than accounts."""
     is_needed = KINDS[values["kind"]].needs_account_id
     if is_needed and "account_id" not in values:
-        raise ConfigError(f"{where}.account_id: is missing. {values['kind']} needs the number of the account.")
+        raise ConfigError(f"{where.of('account_id')}: is missing. {values['kind']} needs the number of the account.")
     if not is_needed and "account_id" in values:
-        raise ConfigError(f"{where}.account_id: {values['kind']} takes none.")
+        raise ConfigError(f"{where.of('account_id')}: {values['kind']} takes none.")
     if "concurrency" in values and KINDS[values["kind"]].is_account:
-        raise ConfigError(f"{where}.concurrency: {values['kind']} is read by one feed for all pipelines.")
+        raise ConfigError(f"{where.of('concurrency')}: {values['kind']} is read by one feed for all pipelines.")
     if is_needed:
         values["account_id"] = str(values["account_id"])
 
@@ -169,18 +212,16 @@ def _look_up(where: str, reference: str, path: Path, environ: Mapping[str, str])
     return secret
 
 
-def _refuse_unknown(where: str, table: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    for key in table:
-        if key not in known:
-            near = get_close_matches(key, known, n=1)
-            advice = f"Did you mean {near[0]}?" if near else f"There is: {', '.join(known)}."
-            raise ConfigError(f"{where}: there is no setting {key[:60]!r}. {advice}")
+def _unknown(key: str, known: tuple[str, ...]) -> str:
+    near = get_close_matches(key, known, n=1)
+    advice = f"Did you mean {near[0]}?" if near else f"There is: {', '.join(known)}."
+    return f"there is no setting {key[:60]!r}. {advice}"
 
 
-def _first_issue(err: ValidationError) -> str:
-    """The first complaint as ``setting: what is wrong``."""
+def _first_issue(err: ValidationError) -> tuple[str, str]:
+    """The setting of the first complaint, and what is wrong with it."""
     messages = err.messages if isinstance(err.messages, dict) else {"source": err.messages}
     key, issues = next(iter(messages.items()))
     while isinstance(issues, dict):
         issues = next(iter(issues.values()))
-    return f"{key}: {issues[0][:1].lower()}{issues[0][1:].rstrip('.')}."
+    return key, f"{issues[0][:1].lower()}{issues[0][1:].rstrip('.')}."

@@ -127,10 +127,7 @@ def _going_on() -> dict[str, Any]:
     return {
         **shown,
         "jobs": jobs,
-        "rhythms": {
-            one.source.name: queue.rhythm_of(one, next_cycle_at=signs.next_cycle_at, now=now, every=every)
-            for one in signs.sources
-        },
+        "rhythms": queue.rhythms_of(signs, now=now, every=every),
         "behind": {one.source.name for one in signs.sources if behind_since(one, now=now, every=every)},
         "problem": None,
         "next_cursor": jobs[-1].id if len(found) > JOBS else None,

@@ -11,7 +11,15 @@ import pytest
 from flask.testing import FlaskClient
 
 from chm_web.ingestion import queue
-from chm_web.ingestion.progress import Counts, IngestionJob, JobState, RejectedRun, SourceProgress, SyncScope
+from chm_web.ingestion.progress import (
+    Counts,
+    IngestionJob,
+    JobState,
+    RejectedRun,
+    SourceProgress,
+    SyncScope,
+    UnreadPipeline,
+)
 from chm_web.models import Platform
 from tests.api.envelope import CONFLICT, INVALID, NOT_FOUND, UNAVAILABLE, issues, refusal
 from tests.factories import make_client, make_pipeline
@@ -211,11 +219,11 @@ def test_sync_takes_no_query_parameters(api: ApiClient) -> None:
 
 
 @pytest.mark.usefixtures("with_partner")
-def test_job_is_read_with_its_rejected_runs(api: ApiClient) -> None:
+def test_job_is_read_with_its_rejected_runs_and_unread_pipelines(api: ApiClient) -> None:
     make_pipeline()
     job = sync(api)
 
-    assert api.get(f"{JOBS}/{job['id']}").get_json() == {**job, "rejected_runs": []}
+    assert api.get(f"{JOBS}/{job['id']}").get_json() == {**job, "rejected_runs": [], "unread_pipelines": []}
 
 
 def test_job_that_failed_is_read_with_every_field(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +243,11 @@ def test_job_that_failed_is_read_with_every_field(api: ApiClient, monkeypatch: p
     pipeline_id = uuid4()
     rejected = RejectedRun(source="partner", pipeline_id=pipeline_id, external_run_id="r", reason="status: is missing")
     monkeypatch.setattr(queue, "get_job", lambda *, job_id: job)
+    unread = [
+        UnreadPipeline(source="partner", pipeline_id=uuid4(), external_id=name, reason="404") for name in ("p", "q")
+    ]
     monkeypatch.setattr(queue, "list_rejected", lambda *, job_id: [rejected])
+    monkeypatch.setattr(queue, "list_unread", lambda *, job_id: unread)
 
     body = api.get(f"{JOBS}/j").get_json()
 
@@ -252,6 +264,15 @@ def test_job_that_failed_is_read_with_every_field(api: ApiClient, monkeypatch: p
             "external_run_id": "r",
             "reason": "status: is missing",
         }
+    ]
+    assert body["unread_pipelines"] == [
+        {
+            "source": "partner",
+            "pipeline_id": str(one.pipeline_id),
+            "external_id": one.external_id,
+            "reason": "404",
+        }
+        for one in unread
     ]
 
 

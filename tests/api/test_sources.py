@@ -54,7 +54,7 @@ def test_a_source_that_fails_is_shown_with_how_often_it_is_read_and_when_next(ap
     redis = app.extensions["chm_queue"].redis
     next_cycle = datetime.now(UTC) + timedelta(minutes=1)
     give_sign(redis, next_cycle=next_cycle)
-    note_asked(redis, sources=["partner"])
+    note_asked(redis, begins_at={"partner": datetime.now(UTC)})
     note_error(redis, source="partner", error="partner answers 503")
     read_at = datetime.now(UTC) - timedelta(hours=1)
     redis.hset(
@@ -71,6 +71,17 @@ def test_a_source_that_fails_is_shown_with_how_often_it_is_read_and_when_next(ap
     assert source["counts"] == {"pages": 6, "created": 5, "updated": 4, "unchanged": 3, "rejected": 2}
     assert (source["last_error"], source["last_error_at"][-1]) == ("partner answers 503", "Z")
     assert 3600 <= source["lag_seconds"] < 3700
+
+
+@pytest.mark.usefixtures("with_partner")
+def test_a_source_whose_turn_is_still_to_come_is_read_next_then(api: ApiClient, app: Flask) -> None:
+    redis = app.extensions["chm_queue"].redis
+    turn = datetime.now(UTC) + timedelta(seconds=30)
+    give_sign(redis, next_cycle=datetime.now(UTC) + timedelta(minutes=5))
+
+    note_asked(redis, begins_at={"partner": turn})
+
+    assert datetime.fromisoformat(only_source(api)["next_run_at"]) == turn
 
 
 def test_list_of_sources_takes_no_parameters(api: ApiClient) -> None:

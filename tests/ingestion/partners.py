@@ -50,6 +50,7 @@ class Account:
     visits: bool = False
     marks: dict[UUID, datetime] = field(default_factory=dict)
     positions: dict[UUID, Position] = field(default_factory=dict)
+    deep: dict[UUID, datetime] = field(default_factory=dict)
 
     def page(self, counts: Counts, rejected: Sequence[RejectedRun]) -> None:
         """Add a page."""
@@ -80,6 +81,14 @@ class Account:
     def position(self, pipeline_id: UUID) -> Position | None:
         """Give a position."""
         return self.positions.get(pipeline_id)
+
+    def deep_at(self, pipeline_id: UUID) -> datetime | None:
+        """Give when it was read further back."""
+        return self.deep.get(pipeline_id)
+
+    def set_deep(self, pipeline_id: UUID, moment: datetime) -> None:
+        """Keep when that was."""
+        self.deep[pipeline_id] = moment
 
     def keep_position(self, pipeline_id: UUID, position: Position | None) -> None:
         """Keep or forget a position."""

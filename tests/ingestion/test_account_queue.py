@@ -57,7 +57,7 @@ def test_an_ingestion_reads_the_account_and_tells_what_became_of_it(
     airflow.runs += [dag_run(1, start_date="yesterday"), dag_run(2, dag_id="nobody's")]
     start_worker()
 
-    job = wait_for(request_sync(scope=SyncScope())[0])
+    job = wait_for(request_sync(scope=SyncScope(), requested_by="jo")[0])
 
     assert (job.state, job.error) == (JobState.FINISHED, None)
     [prod] = job.sources
@@ -73,14 +73,14 @@ def test_the_second_job_goes_on_where_the_first_one_ended(
 ) -> None:
     make_pipeline(external_id=DAG, platform=Platform.AIRFLOW)
     start_worker()
-    wait_for(request_sync(scope=SyncScope())[0])
+    wait_for(request_sync(scope=SyncScope(), requested_by="jo")[0])
     airflow.changed = {run["dag_run_id"]: LONG_AGO for run in airflow.runs}
     later = make_pipeline(external_id="later", platform=Platform.AIRFLOW)
     airflow.runs.append(dag_run(1, dag_id="later"))
     airflow.changed["scheduled__1"] = LONG_AGO
 
     # Asked for one pipeline, the account is read for all of them.
-    job = wait_for(request_sync(scope=SyncScope(pipeline_id=later.id))[0])
+    job = wait_for(request_sync(scope=SyncScope(pipeline_id=later.id), requested_by="jo")[0])
 
     assert (job.counts.created, job.counts.unchanged, stored()) == (1, 0, 5)
     assert find_run(later.id, "scheduled__1").status is RunStatus.FAILED

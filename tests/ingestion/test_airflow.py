@@ -99,12 +99,15 @@ def test_the_next_cycle_asks_for_what_changed_since_by_airflows_clock(airflow: A
 def test_a_day_later_the_last_two_days_are_read_again(airflow: Airflow, pipeline: Pipeline) -> None:
     source = airflow_source(airflow.server)
     account = read_account(source)
-    account.marks = {mark: moment - timedelta(days=1, hours=1) for mark, moment in account.marks.items()}
+    account.deep[FEED] -= timedelta(days=1, hours=1)
 
     read_account(source, account)
+    read_account(source, account)
 
-    since = datetime.fromisoformat(airflow.asked[-1].args["updated_at_gte"])
-    assert since <= datetime.now(since.tzinfo) - timedelta(hours=48)
+    feeds = [request.args.get("updated_at_gte") for request in airflow.asked if request.path.endswith("~/dagRuns")]
+    deep, after = (datetime.fromisoformat(since) for since in feeds if since)
+    assert deep <= datetime.now(UTC) - timedelta(hours=48)
+    assert after > deep + timedelta(hours=47)
 
 
 def test_a_cleared_run_goes_from_failed_to_running_to_its_new_end(airflow: Airflow, pipeline: Pipeline) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ from werkzeug import Response
 
 from chm_web.extensions import db
 from chm_web.ingestion.client import SourceBusy, SourceRefused, SourceUnreachable
-from chm_web.ingestion.job import OVERLAP
+from chm_web.ingestion.job import OVERLAP, ask_from
 from chm_web.models import Pipeline, RunStatus
 from tests.factories import find_run, make_pipeline
 from tests.ingestion.partners import (
@@ -78,6 +79,45 @@ def test_the_next_cycle_asks_from_the_watermark(pipeline: Pipeline, httpserver: 
     asked_from = account.marks[pipeline.id]
     ingest(base_url(httpserver), pipeline, account=account)
     assert [request.args.get("updated_since") for request in seen] == [None, asked_from.isoformat()]
+
+
+def test_a_day_later_the_last_two_days_are_read_again(pipeline: Pipeline, httpserver: HTTPServer) -> None:
+    seen = answers(httpserver, page(run(1)))
+    account = ingest(base_url(httpserver), pipeline)
+    account.deep[pipeline.id] -= timedelta(days=1)
+    began = datetime.now(UTC)
+
+    for _ in range(2):
+        ingest(base_url(httpserver), pipeline, account=account)
+
+    deep, after = (datetime.fromisoformat(request.args["updated_since"]) for request in seen[1:])
+    assert began <= deep + timedelta(hours=48) <= datetime.now(UTC)
+    assert after > deep + timedelta(hours=47)
+
+
+def test_a_reading_from_further_back_that_is_broken_off_is_begun_again(
+    pipeline: Pipeline, httpserver: HTTPServer
+) -> None:
+    seen = answers(httpserver, page(run(1)), (401, {}), page(run(1)))
+    account = ingest(base_url(httpserver), pipeline)
+    account.deep[pipeline.id] -= timedelta(days=5)
+    with pytest.raises(SourceRefused):
+        ingest(base_url(httpserver), pipeline, account=account)
+
+    ingest(base_url(httpserver), pipeline, account=account)
+
+    asked_from = [datetime.fromisoformat(request.args["updated_since"]) for request in seen[1:]]
+    assert len(asked_from) == 2
+    assert max(asked_from) <= datetime.now(UTC) - timedelta(hours=48)
+    assert account.deep[pipeline.id] > datetime.now(UTC) - timedelta(minutes=1)
+
+
+def test_what_has_not_been_read_for_longer_than_that_is_read_from_where_it_stood() -> None:
+    one, now = uuid4(), datetime.now(UTC)
+    stood = now - timedelta(days=5)
+
+    assert ask_from(Account(marks={one: stood}, deep={one: stood}), one, now=now) == (stood, True)
+    assert ask_from(Account(deep={one: now}), one, now=now) == (None, True)
 
 
 def test_the_watermark_is_shortly_before_the_request_by_the_partners_clock(pipeline: Pipeline) -> None:

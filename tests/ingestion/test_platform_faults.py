@@ -204,7 +204,8 @@ def test_a_source_that_is_removed_while_its_job_goes_on_ends_it_in_words_and_kee
 
     job = wait_for(job)
 
-    assert (job.state, job.error) == (JobState.FAILED, "partner: The source 'partner' is no longer configured.")
+    why = "The worker has no source 'partner' in its configuration. If there is one, restart the worker."
+    assert (job.state, job.error) == (JobState.FAILED, f"partner: {why}")
     assert (job.counts.created, stored()) == (1, 1)
     # Who looks has the new configuration, too.
     with create_app(config).app_context():

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -246,6 +247,25 @@ def test_after_it_ended_the_next_press_is_a_new_job_that_changes_nothing(
     assert first.id != second.id
     assert (second.counts.created, second.counts.updated, second.counts.unchanged) == (0, 0, 20)
     assert [job.id for job in latest_jobs()] == [second.id, first.id]
+
+
+def test_once_a_day_what_changed_in_two_days_is_read_again(
+    partner_app: Flask, httpserver: HTTPServer, start_worker: StartWorker
+) -> None:
+    pipeline = make_pipeline()
+    httpserver.expect_request(ANY_PIPELINE).respond_with_json(page(run(1)))
+    start_worker()
+    wait_for(request_sync(scope=ALL)[0])
+    redis = Redis.from_url(partner_app.config["CHM"].redis_url)
+    redis.hset("chm:deep:partner", str(pipeline.id), (datetime.now(UTC) - timedelta(hours=25)).isoformat())
+
+    for _ in range(2):
+        wait_for(request_sync(scope=ALL)[0])
+
+    first, deep, after = (request.args.get("updated_since") for request, _ in httpserver.log)
+    assert first is None
+    assert datetime.fromisoformat(str(deep)) <= datetime.now(UTC) - timedelta(hours=48)
+    assert datetime.fromisoformat(str(after)) > datetime.now(UTC) - timedelta(hours=1)
 
 
 def test_a_client_scope_reads_that_clients_pipelines_alone(

@@ -11,12 +11,15 @@ import pytest
 from flask import Flask
 from pytest_httpserver import HTTPServer
 
+from chm_web import create_app
 from chm_web.commands.sources import sources
+from chm_web.ingestion.problems import behind_since
 from chm_web.ingestion.progress import Counts, IngestionJob, JobState, SyncScope
-from chm_web.ingestion.queue import SourceSigns, read_signs, request_sync, rhythm_of
-from chm_web.ingestion.queue.rhythm import interval_of
+from chm_web.ingestion.queue import SourceSigns, read_signs, request_sync, rhythms_of, work
+from chm_web.ingestion.queue.rhythm import Rhythm, interval_of, turns_of
 from chm_web.ingestion.queue.schedule import due_scopes
 from chm_web.ingestion.queue.signs import Signs, give_sign
+from chm_web.ingestion.queue.telling import scope_values
 from chm_web.ingestion.sources import SHARDS
 from tests.factories import NOW, make_pipeline
 from tests.ingestion.conftest import WorkerProcess, wait_for
@@ -33,6 +36,24 @@ def signs_of(failures: int = 0, asked: timedelta | None = MINUTE, **values: obje
     """The signs of a source that was asked for so long ago and has failed so often."""
     source = replace(source_at("http://partner.example"), **values)  # type: ignore[arg-type]
     return SourceSigns(source=source, asked_at=NOW - asked if asked is not None else None, failures=failures)
+
+
+def rhythm_of(one: SourceSigns, next_cycle_at: datetime | None) -> Rhythm:
+    """The rhythm of a source that is alone."""
+    signs = Signs(next_cycle_at=next_cycle_at, sources=(one,))
+    return rhythms_of(signs, now=NOW, every=EVERY)[one.source.name]
+
+
+@pytest.mark.parametrize(("kind", "own", "seconds"), [("airflow", None, 30), ("airflow", 45, 45), ("partner", None, 5)])
+def test_airflow_is_left_alone_for_half_a_minute_however_often_cycles_come(
+    kind: str, own: int | None, seconds: int
+) -> None:
+    one, every = signs_of(kind=kind, interval=own), timedelta(seconds=5)
+
+    assert interval_of(one, every=every) == timedelta(seconds=seconds)
+    late = replace(one, last_success_at=NOW - 3 * timedelta(seconds=seconds))
+    assert behind_since(late, now=NOW, every=every) is None
+    assert behind_since(late, now=NOW + timedelta(seconds=1), every=every) == late.last_success_at
 
 
 @pytest.mark.parametrize(
@@ -72,7 +93,7 @@ def test_the_interval_doubles_with_each_failure_up_to_a_bound(failures: int, own
 def test_the_next_run_is_the_first_cycle_that_takes_the_source_along(one: SourceSigns, minutes: int | None) -> None:
     next_cycle_at = NOW + 2 * MINUTE
 
-    rhythm = rhythm_of(one, next_cycle_at=next_cycle_at, now=NOW, every=EVERY)
+    rhythm = rhythm_of(one, next_cycle_at)
 
     assert rhythm.next_at == (None if minutes is None else NOW + minutes * MINUTE)
     if minutes is not None:
@@ -86,7 +107,7 @@ def test_the_next_run_is_the_first_cycle_that_takes_the_source_along(one: Source
 
 @pytest.mark.parametrize("next_cycle_at", [None, NOW - MINUTE])
 def test_no_run_is_promised_where_the_schedule_does_not_run(next_cycle_at: datetime | None) -> None:
-    assert rhythm_of(signs_of(), next_cycle_at=next_cycle_at, now=NOW, every=EVERY).next_at is None
+    assert rhythm_of(signs_of(), next_cycle_at).next_at is None
 
 
 @pytest.mark.parametrize(
@@ -101,7 +122,49 @@ def test_no_run_is_promised_where_the_schedule_does_not_run(next_cycle_at: datet
     ],
 )
 def test_that_a_source_is_read_less_often_is_said_in_words(one: SourceSigns, words: str | None) -> None:
-    assert rhythm_of(one, next_cycle_at=None, now=NOW, every=EVERY).slowed == words
+    assert rhythm_of(one, None).slowed == words
+
+
+# -- turns ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("every", "seconds"),
+    [
+        (timedelta(minutes=5), [0, 10, 20]),
+        (timedelta(minutes=1), [0, 2, 4]),
+        # In whole seconds, and never for longer than a minute.
+        (timedelta(seconds=10), [0, 0, 0]),
+        (timedelta(hours=1), [0, 20, 40]),
+    ],
+)
+def test_sources_of_a_cycle_begin_one_after_the_other(every: timedelta, seconds: list[int]) -> None:
+    sources = [replace(source_at("http://partner.example"), name=name) for name in ("a", "b", "c")]
+    idle = replace(sources[0], name="idle", paused=True)
+
+    turns = turns_of([sources[0], idle, *sources[1:]], every=every)
+
+    assert turns == {name: timedelta(seconds=turn) for name, turn in zip(("a", "b", "c"), seconds, strict=True)}
+
+
+def test_the_next_run_is_told_with_the_sources_turn() -> None:
+    one = signs_of()
+    slow = replace(signs_of(failures=2), source=replace(one.source, name="slow"))
+    signs = Signs(next_cycle_at=NOW + 2 * MINUTE, sources=(one, slow))
+
+    rhythms = rhythms_of(signs, now=NOW, every=EVERY)
+
+    assert rhythms["partner"].next_at == NOW + 2 * MINUTE
+    assert rhythms["slow"].next_at == NOW + 7 * MINUTE + timedelta(seconds=15)
+
+
+@pytest.mark.parametrize(("seconds", "is_next"), [(9, True), (0, False), (-9, False)])
+def test_a_source_that_waits_for_its_turn_is_read_next_then(seconds: int, is_next: bool) -> None:
+    turn, next_cycle_at = NOW + timedelta(seconds=seconds), NOW + 2 * MINUTE
+
+    rhythm = rhythm_of(replace(signs_of(), begins_at=turn), next_cycle_at)
+
+    assert rhythm.next_at == (turn if is_next else next_cycle_at)
 
 
 # -- what counts ----------------------------------------------------------------------------------------------------
@@ -157,6 +220,40 @@ def test_a_pipeline_that_the_platform_does_not_know_slows_nothing_down(
     job = readings()
 
     assert (job.state, failures()) == (JobState.FINISHED, 0)
+
+
+def test_a_worker_that_does_not_have_the_source_slows_nothing_down_and_is_told(
+    partner_app: Flask, worker_environ: dict[str, str], start_worker: StartWorker
+) -> None:
+    make_pipeline()
+    for name in ("CHM_PARTNER_API_BASE_URL", "CHM_PARTNER_API_TOKEN"):
+        del worker_environ[name]
+    start_worker()
+
+    job = wait_for(request_sync(scope=SyncScope())[0])
+
+    [source] = read_signs().sources
+    assert (job.state, source.failures, source.last_success_at) == (JobState.FAILED, 0, None)
+    assert source.last_error == (
+        "The worker has no source 'partner' in its configuration. If there is one, restart the worker."
+    )
+
+
+def test_a_database_that_is_waited_for_in_vain_slows_nothing_down_and_is_told(
+    partner_app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "GIVE_DATABASE_UP_AFTER", timedelta(0))
+    shard = make_pipeline().id.int % SHARDS
+    scope = SyncScope()
+    job, _ = request_sync(scope=scope)
+    away = create_app(replace(partner_app.config["CHM"], database_url="postgresql+psycopg://127.0.0.1:9/chm"))
+
+    with away.app_context():
+        again = work.perform_part(part_id=f"{job.id}-0", source="partner", shard=shard, scope=scope_values(scope))
+
+    [source] = read_signs().sources
+    assert (again, source.failures, source.last_success_at) == (None, 0, None)
+    assert source.last_error == "The database does not answer. It was waited for in vain."
 
 
 def test_ingest_now_does_not_wait_for_a_source_that_is_slowed_down(

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,8 +14,11 @@ import pytest
 from flask import Flask
 from pytest_httpserver import HTTPServer
 
+from chm_web import create_app
 from chm_web.config import ROOT, Config
-from chm_web.ingestion.queue import latest_jobs, read_signs
+from chm_web.ingestion.progress import SyncScope
+from chm_web.ingestion.queue import latest_jobs, read_signs, request_sync
+from chm_web.ingestion.queue.schedule import request_cycle
 from tests.factories import make_pipeline
 from tests.ingestion.conftest import WorkerProcess, wait_until
 from tests.ingestion.partners import base_url, page, run
@@ -92,3 +96,23 @@ def test_two_schedulers_do_no_harm(
     assert [job.error for job in ended] == [None] * len(ended)
     # The run is one row however often it was asked for.
     assert sum(job.counts.created for job in ended) == 1
+
+
+def test_a_source_that_cannot_be_asked_for_keeps_no_other_waiting(
+    committed_app: Flask, config: Config, httpserver: HTTPServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "sources.toml"
+    own = {"lost": 'client = "Nobody"', "fine": "", "slow": "interval = 7200"}
+    path.write_text(
+        "".join(
+            f'[sources.{name}]\nkind = "partner"\nbase_url = "{base_url(httpserver)}"\n{more}\n'
+            for name, more in own.items()
+        )
+    )
+    app = create_app(replace(config, sources_file=path))
+    with app.app_context():
+        make_pipeline()
+        request_sync(scope=SyncScope(source="slow"))
+        # With one source that is not due the others are asked for one by one.
+        request_cycle()
+        assert [job.scope.source for job in latest_jobs()] == ["fine", "slow"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -165,6 +166,39 @@ def test_what_cannot_work_is_refused_and_says_where(read: Read, what: str) -> No
     with pytest.raises(ConfigError, match=words) as refused:
         read(content)
     assert "sources.toml" in str(refused.value)
+
+
+SECOND = """
+[sources.first]
+kind = "partner"
+base_url = "https://first.example"
+page_size = 10
+
+# page_size = 1
+[ sources . 'vendor' ]  # the one
+kind = "partner"
+"base_url" = "https://vendor.example"
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        (f"{SECOND}page_size = 0\n", "line 11: sources.vendor.page_size: must be greater"),
+        (f"{SECOND}interval=0\npage_size = 10\n", "line 11: sources.vendor.interval: must be greater"),
+        (f"{SECOND}page_sise = 10\n", "line 11: sources.vendor.page_sise: there is no setting"),
+        (SECOND.replace('"https://vendor', '"vendor'), "line 10: sources.vendor.base_url must be an address"),
+        # Of what is missing, where the source begins; never a line of another source.
+        (f"{SECOND}[sources.third]\n", "line 11: sources.third.kind: missing data"),
+        (SECOND.replace('"base_url"', "#") + '[sources.z]\nbase_url = ""\n', "line 8: sources.vendor.base_url: missi"),
+        (f'{SECOND}username = "jo"\n', "line 8: sources.vendor: partner takes as credentials"),
+        # Nobody writes a source like this, but for it to be refused it need not be found.
+        ('sources = { vendor = { kind = "partner" } }\n', "sources.toml: sources.vendor.base_url: missing data"),
+    ],
+)
+def test_the_line_is_named_in_which_something_is_wrong(read: Read, content: str, place: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(place)):
+        read(content)
 
 
 @pytest.mark.parametrize("literal", [SECRET, f"env {SECRET}", f"bearer:{SECRET}"])

@@ -217,7 +217,7 @@ def test_a_job_that_waits_says_for_what(client: FlaskClient, monkeypatch: pytest
     page = client.get("/").text
 
     assert "partner.example asks for a pause of 300 s (429)." in page
-    assert "Trying again at" in page
+    assert "It goes on at" in page
     assert "Waiting for a worker" not in page
 
 

@@ -71,7 +71,7 @@ def test_source_is_shown_with_its_last_error_and_the_next_run(client: FlaskClien
 @pytest.mark.usefixtures("with_partner")
 def test_source_that_is_slowed_down_says_so_with_the_next_attempt(client: FlaskClient, app: Flask) -> None:
     let_all_be_well(app)
-    note_asked(redis_of(app), sources=["partner"])
+    note_asked(redis_of(app), begins_at={"partner": datetime.now(UTC)})
     redis_of(app).hset("chm:source:partner", mapping={"failures": 3, "counts": "[1, 1234, 2, 3, 4]"})
 
     page = client.get("/ingestion").text
@@ -288,7 +288,7 @@ def test_pages_are_shown_without_redis_and_say_so(client: FlaskClient) -> None:
 @pytest.mark.usefixtures("with_partner")
 def test_banner_costs_one_round_trip_a_page(client: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     let_all_be_well(app)
-    note_asked(redis_of(app), sources=["partner"])
+    note_asked(redis_of(app), begins_at={"partner": datetime.now(UTC)})
     pool = app.extensions["chm_queue"].hasty_redis.connection_pool
     taken = []
     take = pool.get_connection

@@ -132,7 +132,7 @@ def test_no_name_of_a_client_or_a_pipeline_is_told(app: Flask, monitor: FlaskCli
 @pytest.mark.usefixtures("with_partner")
 def test_sources_are_told_with_their_lag_and_failures(app: Flask, monitor: FlaskClient) -> None:
     redis = app.extensions["chm_queue"].redis
-    note_asked(redis, sources=["partner"])
+    note_asked(redis, begins_at={"partner": datetime.now(UTC)})
     unread = read(monitor)
     read_at = datetime.now(UTC) - timedelta(hours=2)
     redis.hset("chm:source:partner", mapping={"failures": 3, "last_success_at": read_at.isoformat()})

@@ -237,6 +237,8 @@ def test_address_to_ping_is_shown_to_those_who_may_report_runs(app: Flask) -> No
 
     assert found
     assert app.test_client().get(found.group(1)).status_code == 200
+    # The line of a crontab calls the same address.
+    assert re.search(rf"curl -fsS [^<]+{re.escape(found.group(1))}/\$s</pre>", page)
 
 
 def test_address_to_ping_is_a_secret_to_viewers(app: Flask) -> None:

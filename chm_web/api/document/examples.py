@@ -99,6 +99,12 @@ _REJECTED_RUN = {
     "external_run_id": "manual__2026-10-31T22:15:00+00:00",
     "reason": "rows_processed: Must be between 0 and 9223372036854775807.",
 }
+_UNREAD_PIPELINE = {
+    "source": "partner",
+    "pipeline_id": _PIPELINE_ID,
+    "external_id": "orders_old",
+    "reason": "partner.example does not know it (404).",
+}
 _REJECTION = {
     "index": 7,
     "external_run_id": "scheduled__2026-11-01T06:00:00+00:00",
@@ -189,7 +195,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "ErrorBody": _ERROR,
     "ErrorDetail": _DETAIL,
     "Job": _JOB,
-    "JobDetail": {**_JOB, "rejected_runs": [_REJECTED_RUN]},
+    "JobDetail": {**_JOB, "rejected_runs": [_REJECTED_RUN], "unread_pipelines": [_UNREAD_PIPELINE]},
     "JobList": {"items": [_JOB], "next_cursor": None},
     "LatestOfPipeline": _LATEST,
     "Source": _SOURCE,
@@ -237,6 +243,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "StatusCounts": _STATUS_COUNTS,
     "Sync": _SCOPE,
     "SyncInput": {"client_id": _CLIENT_ID},
+    "UnreadPipeline": _UNREAD_PIPELINE,
 }
 """By the schema's name in the document."""
 

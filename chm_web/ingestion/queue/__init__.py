@@ -7,10 +7,11 @@ reads again, and the runs themselves are in PostgreSQL.
 Keys: ``chm:job:<id>`` what was asked for; ``chm:part:<id>`` a part's progress, ``:rejected`` its rejected runs,
 ``:done`` the pipelines it has done, ``:unread`` those that could not be read; ``chm:jobs`` job ids by time,
 ``chm:last`` by scope; ``chm:live`` ids of jobs not seen to end; ``chm:watermark:<source>`` and
-``chm:position:<source>`` how far feeds have been read, ``chm:known:<source>`` the pipelines that an account's feed was
-read for; ``chm:lock:<...>``; ``chm:signs`` and ``chm:source:<name>`` who is alive, when a source was last read and how
-often it has failed; ``chm:ended:<job>:<source>`` that the end of its reading is counted, ``chm:durations`` how long
-readings took. What belongs to a job ends by itself after a week.
+``chm:position:<source>`` how far feeds have been read, ``chm:deep:<source>`` when last from further back than need be,
+``chm:known:<source>`` the pipelines that an account's feed was read for; ``chm:lock:<...>``, of which
+``chm:lock:host:<host>:<number>`` are the places at a host; ``chm:signs`` and ``chm:source:<name>`` who is alive, when a
+source was last read and how often it has failed; ``chm:ended:<job>:<source>`` that the end of its reading is counted,
+``chm:durations`` how long readings took. What belongs to a job ends by itself after a week.
 
 What is pushed leaves ``chm:unmapped``, names that no pipeline bears by time, and ``chm:unmapped:<name>`` what was
 reported under one, for a week; ``chm:failed-run:<id>`` a run that failed and ``chm:failure-text:<id>`` why a task in
@@ -25,7 +26,7 @@ from chm_web.ingestion.queue.figures import BOUNDS, Durations, QueueFigures, rea
 from chm_web.ingestion.queue.forgetting import forget_reading
 from chm_web.ingestion.queue.looking import WORKER_SILENT_AFTER, check_workers, count_live_workers, ping
 from chm_web.ingestion.queue.pool import run_workers
-from chm_web.ingestion.queue.rhythm import Rhythm, rhythm_of
+from chm_web.ingestion.queue.rhythm import Rhythm, rhythms_of
 from chm_web.ingestion.queue.schedule import run_schedule
 from chm_web.ingestion.queue.signs import Signs, SourceSigns, read_signs
 from chm_web.ingestion.queue.telling import (
@@ -70,7 +71,7 @@ __all__ = [
     "read_queue_figures",
     "read_signs",
     "request_sync",
-    "rhythm_of",
+    "rhythms_of",
     "run_schedule",
     "run_worker",
     "run_workers",

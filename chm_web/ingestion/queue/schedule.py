@@ -1,7 +1,7 @@
 """The schedule: asks for an ingestion of everything every so often, by RQ's cron.
 
 RQ's cron knows no leader: two schedulers ask twice. That does no harm, since a live ingestion is given back instead of
-a second one.
+a second one. The sources of a cycle do not begin together, but each in its turn (``rhythm.turns_of``).
 """
 
 from __future__ import annotations
@@ -30,12 +30,23 @@ def request_cycle() -> None:
     # Connections must not be shared across the fork.
     db.engine.dispose(close=False)
     try:
-        for scope in due_scopes(read_signs(), now=datetime.now(UTC), every=_every()):
-            job, is_new = request_sync(scope=scope)
-            log.info("ingestion %s is %s", job.id, "asked for" if is_new else "still under way")
+        scopes = due_scopes(read_signs(), now=datetime.now(UTC), every=_every())
     except ServiceError as err:
         # Nothing is lost: the next cycle reads all that this one would have.
         log.warning("no ingestion was started: %s", err)
+        return
+    for scope in scopes:
+        _ask_for(scope)
+
+
+def _ask_for(scope: SyncScope) -> None:
+    try:
+        job, is_new = request_sync(scope=scope)
+    except ServiceError as err:
+        # A source that cannot be asked for must not keep the others waiting.
+        log.warning("no ingestion of %s was started: %s", scope.source or "everything", err)
+    else:
+        log.info("ingestion %s is %s", job.id, "asked for" if is_new else "still under way")
 
 
 def due_scopes(signs: Signs, *, now: datetime, every: timedelta) -> list[SyncScope]:

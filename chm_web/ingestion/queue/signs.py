@@ -1,14 +1,15 @@
 """Signs that ingestion goes on: of workers, of the schedule, and of each source.
 
-``chm:signs`` holds when each last gave one; ``chm:source:<name>`` when all of a source was last asked for and last read
-without an error, since when that is waited for, what the last reading of it brought, how often in a row it has failed,
-and the last error. All of it is read in one round trip, since every page tells of it.
+``chm:signs`` holds when each last gave one; ``chm:source:<name>`` when all of a source was last asked for, when its
+turn was then and when it was last read without an error, since when that is waited for, what the last reading of it
+brought, how often in a row it has failed, and the last error. All of it is read in one round trip, since every page
+tells of it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,14 +35,15 @@ _KEEP_SOURCE = timedelta(days=90)
 class SourceSigns:
     """What is known of one source.
 
-    ``asked_at``: when all of it was last asked for; ``last_success_at``: when all of it was last read without an error;
-    ``awaited_since``: when that was first asked for after the last time. ``counts``: of the last reading of all of it.
-    ``failures``: how many cycles of the schedule it has let down in a row. ``last_error`` may be of any reading of it,
-    and older than the last success.
+    ``asked_at``: when all of it was last asked for; ``begins_at``: when its turn was then; ``last_success_at``: when
+    all of it was last read without an error; ``awaited_since``: when that was first asked for after the last time.
+    ``counts``: of the last reading of all of it. ``failures``: how many cycles of the schedule it has let down in a
+    row. ``last_error`` may be of any reading of it, and older than the last success.
     """
 
     source: Source
     asked_at: datetime | None = None
+    begins_at: datetime | None = None
     last_success_at: datetime | None = None
     awaited_since: datetime | None = None
     counts: Counts | None = None
@@ -89,12 +91,18 @@ def give_sign(connection: Redis | Pipeline, **moments: datetime) -> None:
     connection.hset(_SIGNS, mapping={name: moment.isoformat() for name, moment in moments.items()})
 
 
-def note_asked(connection: Redis | Pipeline, *, sources: Iterable[str]) -> None:
-    """Note that all of these sources is now to be read."""
-    for name in sources:
+def note_asked(connection: Redis | Pipeline, *, begins_at: Mapping[str, datetime]) -> None:
+    """Note that all of these sources is asked for now, and when its turn is."""
+    for name, moment in begins_at.items():
         connection.hsetnx(_source_key(name), "awaited_since", _now_text())
         connection.hset(_source_key(name), "asked_at", _now_text())
+        note_turn(connection, source=name, begins_at=moment)
         connection.expire(_source_key(name), _KEEP_SOURCE)
+
+
+def note_turn(connection: Redis | Pipeline, *, source: str, begins_at: datetime) -> None:
+    """Note when the turn of a source is that was asked for."""
+    connection.hset(_source_key(source), "begins_at", begins_at.isoformat())
 
 
 def forget_source(connection: Redis | Pipeline, *, source: str) -> None:
@@ -180,6 +188,7 @@ def _source_signs(source: Source, raw: dict[bytes, bytes]) -> SourceSigns:
     return SourceSigns(
         source=source,
         asked_at=_moment(raw, "asked_at"),
+        begins_at=_moment(raw, "begins_at"),
         last_success_at=_moment(raw, "last_success_at"),
         awaited_since=_moment(raw, "awaited_since"),
         counts=Counts(*json.loads(raw[b"counts"])) if b"counts" in raw else None,

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -29,12 +29,14 @@ from chm_web.extensions import db
 from chm_web.ingestion.account import ingest_account
 from chm_web.ingestion.client import SourceBusy, SourceError
 from chm_web.ingestion.feeds import open_feed
-from chm_web.ingestion.job import Position, ingest_pipelines, open_client
+from chm_web.ingestion.job import ingest_pipelines, open_client
 from chm_web.ingestion.progress import Counts, RejectedRun, SyncScope, UnmappedReport, UnreadPipeline
 from chm_web.ingestion.queue.connection import KEEP, REDIS_AWAY, rq_queue, state, text
+from chm_web.ingestion.queue.places import places_of
 from chm_web.ingestion.queue.signs import ANSWERED, SILENT, give_sign, note_error, note_read
 from chm_web.ingestion.queue.telling import scope_of
 from chm_web.ingestion.queue.unmapped import note_unmapped
+from chm_web.ingestion.queue.watermarks import RedisWatermarks
 from chm_web.ingestion.sources import Source
 from chm_web.ingestion.targets import targets_of
 from chm_web.services.exceptions import ServiceError, Unavailable
@@ -48,8 +50,6 @@ PART_TIMEOUT = timedelta(hours=6)
 LOCK_SECONDS = 30
 LOCK_RENEWAL_SECONDS = 10
 WAIT_FOR_LOCK_SECONDS = 2
-# A cursor is trusted for as long as platforms ask for pauses, with room; after that it is safer to start over.
-KEEP_POSITION = timedelta(hours=2)
 WAIT_FOR_DATABASE_SECONDS = 5
 GIVE_DATABASE_UP_AFTER = timedelta(minutes=30)
 # A worker that is alive gives a sign at least this often.
@@ -62,9 +62,11 @@ HORSE_SILENT_SECONDS = 20
 class _PartReporter:
     """Writes a part's progress to Redis, one round trip a page."""
 
-    def __init__(self, redis: Redis, part_id: str) -> None:
+    def __init__(self, redis: Redis, part_id: str, *, source: str, scope: SyncScope) -> None:
         self._redis = redis
-        self.part_id = part_id
+        self._part_id = part_id
+        self._source = source
+        self._scope = scope
         self._key = f"chm:part:{part_id}"
         self._done: set[str] = set()
 
@@ -136,70 +138,17 @@ class _PartReporter:
         note_unmapped(source=source, reports=reports)
 
     def end(self, error: str | None, answer: str = "") -> None:
-        """Close the account. ``answer``: whether the platform answered, where that is known."""
+        """Close the account, of the source as well where this was its last part.
+
+        ``answer``: whether the platform answered. Where nothing is told, what went wrong was not its doing: the error
+        is shown, and the source is read as often as before.
+        """
         with self._redis.pipeline() as pipe:
             pipe.hset(self._key, mapping={"ended_at": _now_text(), "error": error or "", "answer": answer})
             pipe.delete(f"{self._key}:done")
             pipe.expire(self._key, KEEP)
             pipe.execute()
-
-
-class _RedisWatermarks:
-    """A source's watermarks and open positions, a hash each. A value that cannot be read counts as none."""
-
-    def __init__(self, redis: Redis, source: str) -> None:
-        self._redis = redis
-        self._key = f"chm:watermark:{source}"
-        self._positions = f"chm:position:{source}"
-        self._known = f"chm:known:{source}"
-
-    def get(self, pipeline_id: UUID) -> datetime | None:
-        """The time to ask from."""
-        value = text(self._redis.hget(self._key, str(pipeline_id)))
-        try:
-            return datetime.fromisoformat(value) if value else None
-        except ValueError:
-            return None
-
-    def set(self, pipeline_id: UUID, moment: datetime) -> None:
-        """Remember the time to ask from; the position is done with."""
-        with self._redis.pipeline() as pipe:
-            pipe.hset(self._key, str(pipeline_id), moment.isoformat())
-            pipe.hdel(self._positions, str(pipeline_id))
-            pipe.execute()
-
-    def position(self, pipeline_id: UUID) -> Position | None:
-        """Where a reading was broken off, unless it began so long ago that its cursor will be worth nothing."""
-        value = text(self._redis.hget(self._positions, str(pipeline_id)))
-        try:
-            since, cursor, asked_at = json.loads(value or "[]")
-            position = Position(
-                datetime.fromisoformat(since) if since else None, cursor, datetime.fromisoformat(asked_at)
-            )
-        except (ValueError, TypeError):
-            return None
-        return position if datetime.now(UTC) - position.asked_at < KEEP_POSITION else None
-
-    def keep_position(self, pipeline_id: UUID, position: Position | None) -> None:
-        """Remember or forget where to go on."""
-        if position is None:
-            self._redis.hdel(self._positions, str(pipeline_id))
-            return
-        since = position.since.isoformat() if position.since else None
-        value = json.dumps([since, position.cursor, position.asked_at.isoformat()])
-        self._redis.hset(self._positions, str(pipeline_id), value)
-
-    def known(self) -> frozenset[UUID]:
-        """The pipelines that the feed was read for."""
-        return frozenset(UUID(text(raw)) for raw in self._redis.smembers(self._known))
-
-    def set_known(self, pipeline_ids: Collection[UUID]) -> None:
-        """Remember these, in place of those before."""
-        with self._redis.pipeline() as pipe:
-            pipe.delete(self._known)
-            if pipeline_ids:
-                pipe.sadd(self._known, *map(str, pipeline_ids))
-            pipe.execute()
+        note_read(self._redis, source=self._source, part_id=self._part_id, scope=self._scope, error=error)
 
 
 def _now_text() -> str:
@@ -217,14 +166,16 @@ def perform_part(*, part_id: str, source: str, shard: int, scope: dict[str, str 
     db.engine.dispose(close=False)
     here = state()
     configured = here.sources.get(source)
-    reporter = _PartReporter(here.redis, part_id)
+    asked_for = scope_of(scope)
+    reporter = _PartReporter(here.redis, part_id, source=source, scope=asked_for)
     if configured is None:
-        reporter.end(f"The source {source!r} is no longer configured.")
+        # Removed, or added since this worker began. Asking more seldom would help in neither case.
+        reporter.end(f"The worker has no source {source!r} in its configuration. If there is one, restart the worker.")
         return None
     with _exclusive(here.redis, f"{source}:{shard}", part_id) as mine:
         if not mine:
             return _again_in(reporter, "Another ingestion is reading this source.", WAIT_FOR_LOCK_SECONDS)
-        return _read(configured, scope_of(scope), shard, reporter)
+        return _read(configured, asked_for, shard, reporter)
 
 
 def _read(source: Source, scope: SyncScope, shard: int, reporter: _PartReporter) -> Retry | None:
@@ -233,8 +184,9 @@ def _read(source: Source, scope: SyncScope, shard: int, reporter: _PartReporter)
         # An account's feed is read for all its pipelines, whoever asked for one of them: its watermark is theirs all.
         targets = targets_of(source, SyncScope() if source.is_account else scope, shard)
         reporter.begin(len(targets))
-        marks = _RedisWatermarks(here.redis, source.name)
-        with open_client(source, here.config) as client:
+        marks = RedisWatermarks(here.redis, source.name)
+        places = places_of(source, redis=here.redis, config=here.config)
+        with open_client(source, here.config, place=places.take) as client:
             if source.is_account:
                 feed = open_feed(source, client)
                 ingest_account(source=source, feed=feed, targets=targets, reporter=reporter, watermarks=marks)
@@ -250,10 +202,8 @@ def _read(source: Source, scope: SyncScope, shard: int, reporter: _PartReporter)
     except (SourceError, ServiceError) as err:
         log.warning("source %s: %s", source.name, err)
         reporter.end(str(err), _answer_behind(err))
-        note_read(here.redis, source=source.name, part_id=reporter.part_id, scope=scope, error=str(err))
         return None
     reporter.end(None, ANSWERED)
-    note_read(here.redis, source=source.name, part_id=reporter.part_id, scope=scope, error=None)
     return None
 
 
@@ -265,6 +215,7 @@ def _answer_behind(err: SourceError | ServiceError) -> str:
 def _again_in(reporter: _PartReporter, reason: str, seconds: int, *, at_most: timedelta = KEEP) -> Retry | None:
     """Tell why the part waits, and give what tells RQ to do it again; None when it has waited for too long."""
     if reporter.wait(reason, seconds) > at_most:
+        # No failure of the platform's: what is waited for without end is our database, or another reading of ours.
         reporter.end(f"{reason} It was waited for in vain.")
         return None
     # The number of times has no meaning of its own, but RQ wants one.
