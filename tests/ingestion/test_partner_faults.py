@@ -191,7 +191,7 @@ def test_a_long_pause_is_left_to_the_queue_at_once(
     assert len(seen) == 1
 
 
-@pytest.mark.parametrize("header", ["1", "1.5", "0", _in(-100)])
+@pytest.mark.parametrize("header", ["1", "1.5", "0", pytest.param(_in(-100), id="a date in the past")])
 def test_a_short_pause_is_kept_and_the_reading_goes_on(pipeline: Pipeline, httpserver: HTTPServer, header: str) -> None:
     answers(httpserver, (429, {"Retry-After": header}), page(run(1)))
     ingest(base_url(httpserver), pipeline)
