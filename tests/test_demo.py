@@ -16,12 +16,14 @@ import pytest
 import requests
 
 from chm_web.config import ROOT
+from tests.guides import blocks, run
 from tests.http import free_port
 from tests.processes import bare_environ
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 READY = re.compile(r"Or sign in at (http://127\.0\.0\.1:\d+/) as  admin")
+QUICKSTART = ROOT / "specs" / "001-chm-api-ingestion" / "quickstart.md"
 LINK = re.compile(r"http://127\.0\.0\.1:\d+/sign-in/link/\S+")
 
 
@@ -123,6 +125,20 @@ def test_its_link_signs_in_once_and_leads_to_the_overview(served: Demo) -> None:
         page = browser.post(served.link, data=form, timeout=10)
         assert (page.url, page.status_code, "Failing now" in page.text) == (served.address, 200, True)
     assert requests.get(served.link, timeout=10).status_code == 404
+
+
+def test_quickstart_does_what_it_says(served: Demo, data_dir: Path, tmp_path: Path) -> None:
+    start, *steps = blocks(QUICKSTART, "sh")
+    [said_by_the_guide] = blocks(QUICKSTART, "text")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / ".chm-demo").symlink_to(data_dir)
+    script = "".join(steps).replace("http://127.0.0.1:8000", served.address.removesuffix("/"))
+
+    said = run(["bash", "-euo", "pipefail", "-c", script], tmp_path)
+
+    assert start == "make demo\n"
+    assert said_by_the_guide in said
+    assert "is failing; its latest run is" in said.split(said_by_the_guide)[0]
 
 
 def csrf_token(page: str) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,39 +12,16 @@ from chm_web.services.health import Health
 from chm_web.services.pipeline_lists import list_pipelines
 from tests.contract.conftest import Service
 from tests.factories import NOW, find_run
+from tests.guides import ROOT, block, run
 
-ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "api-clients.md"
-
-
-def block(language: str, beginning: str) -> str:
-    """The guide's block of code that begins so."""
-    blocks = re.findall(rf"^```{language}\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    found: list[str] = [text for text in blocks if text.startswith(beginning)]
-    assert len(found) == 1, f"{GUIDE.name} has {len(found)} blocks of {language} that begin with {beginning!r}"
-    return found[0]
-
-
-def run(command: list[str], directory: Path, **environment: str) -> str:
-    """What a command says; fails when it fails."""
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        command,
-        cwd=directory,
-        env={**os.environ, "PATH": programs, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """A directory that looks like the repository to the guide's commands, with the generated client in it."""
     (tmp_path / "specs").symlink_to(ROOT / "specs")
-    output = run(["bash", "-euc", block("sh", "openapi-python-client")], tmp_path)
+    output = run(["bash", "-euc", block(GUIDE, "sh", "openapi-python-client")], tmp_path)
     assert "Warning" not in output, output
     return tmp_path
 
@@ -55,7 +29,7 @@ def directory(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_documented_client_lists_what_is_failing_and_reports_a_run(service: Service, directory: Path) -> None:
     [failing] = list_pipelines(now=NOW, health=Health.FAILING).items
-    (directory / "example.py").write_text(block("python", "import os"), encoding="utf-8")
+    (directory / "example.py").write_text(block(GUIDE, "python", "import os"), encoding="utf-8")
     token = (service.authorization or "Bearer none").removeprefix("Bearer ")
 
     said = run([sys.executable, "example.py"], directory, CHM_API_URL=service.url, CHM_API_TOKEN=token)
