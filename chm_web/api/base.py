@@ -112,7 +112,9 @@ class ApiBlueprint(Guarded, Blueprint):  # type: ignore[misc]
             # The view's name, which is one of a kind: what generated clients call the operation.
             stated = self._docs[endpoint][method.lower()].setdefault("manual_doc", {})
             stated["operationId"] = endpoint
-            stated["x-required-scopes"] = [scope.value for scope in scopes_with(declared_access(obj).permission)]
+            access = declared_access(obj)
+            stated["x-required-scopes"] = [scope.value for scope in scopes_with(access.permission)]
+            stated["x-rate-limited"] = access.is_limited
 
 
 def _refuse_foreign_bodies() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from flask import Flask
+from redis import Redis
 
 from chm_web.models import Pipeline, RunStatus
 from tests.api.envelope import UNAVAILABLE, issues, refusal
@@ -39,6 +43,20 @@ def test_unmapped_names_are_counted_and_shown(api: ApiClient) -> None:
             "producer": "https://vendor.example/loader",
         },
     }
+
+
+def test_unmapped_names_are_kept_for_a_week_after_they_were_seen(api: ApiClient, app: Flask) -> None:
+    redis = Redis.from_url(app.config["CHM"].redis_url)
+    send_all(api, make_event(name="old"))
+    [old] = redis.zrange("chm:unmapped", 0, -1)
+    redis.zadd("chm:unmapped", {old: time.time() - 7 * 86_400 - 1})
+
+    send_all(api, make_event(name="new"))
+
+    assert [name["name"] for name in unmapped(api)] == ["vendor/new"]
+    left = [redis.ttl(key) for key in redis.scan_iter("chm:unmapped*")]
+    assert len(left) == 3
+    assert all(7 * 86_400 - 60 < seconds <= 7 * 86_400 for seconds in left)
 
 
 def test_list_of_unmapped_names_takes_no_parameters(api: ApiClient) -> None:

@@ -37,6 +37,7 @@ def complete_operation(
     gathered: dict[str, Any], *, path: str, method: str, path_parameters: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Give an operation in full: every parameter told, every answer that it can really give."""
+    is_limited = gathered.pop("x-rate-limited")
     parameters = [*path_parameters, *gathered.get("parameters", [])]
     if "304" in gathered["responses"]:
         parameters.append(dict(_IF_NONE_MATCH))
@@ -47,7 +48,7 @@ def complete_operation(
         "description": f"{gathered['description']}\n\n{_scopes(gathered['x-required-scopes'])}",
         "parameters": [_parameter(each) for each in parameters],
         "requestBody": gathered.get("requestBody"),
-        "responses": _responses(gathered, method),
+        "responses": _responses(gathered, method, is_limited=is_limited),
     }
     further = {name: value for name, value in gathered.items() if name not in told}
     return {name: value for name, value in told.items() if value} | further
@@ -73,7 +74,7 @@ def _parameter(gathered: dict[str, Any]) -> dict[str, Any]:
     return {**example, **told, **gathered}
 
 
-def _responses(gathered: dict[str, Any], method: str) -> dict[str, Any]:
+def _responses(gathered: dict[str, Any], method: str, *, is_limited: bool) -> dict[str, Any]:
     answers = {str(status): answer for status, answer in gathered["responses"].items() if str(status) != "400"}
     for status, answer in answers.items():
         if status < "400":
@@ -82,5 +83,5 @@ def _responses(gathered: dict[str, Any], method: str) -> dict[str, Any]:
                 answer["headers"]["ETag"] = header("ETag")
         else:
             answers[status] = refusal(int(status), answer["description"])
-    common = common_answers(method=method, has_body="requestBody" in gathered)
+    common = common_answers(method=method, has_body="requestBody" in gathered, is_limited=is_limited)
     return dict(sorted({**common, **answers}.items()))

@@ -57,7 +57,6 @@ _EVERYWHERE = {
     400: "ValidationError",
     401: "Unauthorized",
     403: "Forbidden",
-    429: "RateLimited",
     500: "InternalError",
     503: "ServiceUnavailable",
 }
@@ -87,7 +86,7 @@ COMMON = {
 """Answers that are the same wherever they are given."""
 
 
-def common_answers(*, method: str, has_body: bool) -> dict[str, dict[str, str]]:
+def common_answers(*, method: str, has_body: bool, is_limited: bool) -> dict[str, dict[str, str]]:
     """Refer to the common answers that an operation may give, by status.
 
     A foreign body is refused wherever the method could have one, but only a body that is read can be too large.
@@ -97,4 +96,6 @@ def common_answers(*, method: str, has_body: bool) -> dict[str, dict[str, str]]:
         names[413] = "PayloadTooLarge"
     if method != "get":
         names[415] = "UnsupportedMediaType"
+    if is_limited:
+        names[429] = "RateLimited"
     return {str(status): {"$ref": f"#/components/responses/{name}"} for status, name in sorted(names.items())}
