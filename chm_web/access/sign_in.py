@@ -134,6 +134,11 @@ def begin(user: SignedIn) -> SignedIn:
     return user
 
 
+def log_own_change(what: str, user: SignedIn) -> None:
+    """Note what somebody has done to their own password or sessions."""
+    log.info(what, extra={"user": user.name, "method": user.method.value})
+
+
 def count_attempt(name: str | None = None) -> None:
     """Count an attempt of whoever asks, and for ``name`` if there is one.
 

@@ -393,6 +393,22 @@ def test_log_names_who_and_never_a_password(browser: FlaskClient, caplog: pytest
     assert PASSWORD not in str([vars(record) for record in caplog.records])
 
 
+def test_log_tells_what_somebody_does_to_their_own_sessions(
+    browser: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    new = "a new and long one"
+    with caplog.at_level(logging.INFO):
+        sign_in(browser)
+        post(browser, "/profile/password", current=PASSWORD, new=new, again=new)
+        post(browser, "/profile/sign-out-everywhere")
+        sign_in(browser, new)
+        post(browser, "/sign-out")
+
+    said = [record.getMessage() for record in caplog.records if record.name == "chm.sign_in"]
+    assert said == ["signed in", "password changed", "signed out everywhere", "signed in", "signed out"]
+    assert new not in str([vars(record) for record in caplog.records])
+
+
 BY_PROVIDER = {"oidc": OidcSettings(issuer="https://id.example", client_id="chm", roles="viewer=*")}
 BY_PROXY = {"proxy_sign_in": ProxySignInSettings(user_header="X-Forwarded-User", secret="s" * 32)}
 
