@@ -91,7 +91,7 @@ class Config:
             secret_key=_secret_key(read.required("CHM_SECRET_KEY")),
             allowed_hosts=allowed_hosts,
             partner_api_base_url=read.address("CHM_PARTNER_API_BASE_URL", credentials="CHM_PARTNER_API_TOKEN"),
-            partner_api_token=read.text("CHM_PARTNER_API_TOKEN"),
+            partner_api_token=read.token("CHM_PARTNER_API_TOKEN"),
             partner_api_platforms=read.list("CHM_PARTNER_API_PLATFORMS", default=cls.partner_api_platforms),
             sources_file=read.path("CHM_SOURCES_FILE"),
             http_connect_timeout_seconds=read.number(

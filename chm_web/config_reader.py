@@ -43,6 +43,11 @@ class Reader:
             raise ConfigError(f"{name} is not set. Set it, or {name}_FILE to a file that holds it (see .env.example).")
         return value
 
+    def token(self, name: str) -> str | None:
+        """A token as ``check_token`` takes it."""
+        value = self.text(name)
+        return None if value is None else check_token(name, value)
+
     def path(self, name: str) -> Path | None:
         """The path of a file that CHM itself keeps: no value is read from it here."""
         value = self._environ.get(name, "").strip()
@@ -103,6 +108,20 @@ class Reader:
         for name, value in self._environ.items():
             if name.startswith(prefix) and value.strip():
                 raise ConfigError(f"{name} is set, but {without} is not. Set that too, or leave both unset.")
+
+
+def check_token(name: str, value: str) -> str:
+    """Give a token that a header of HTTP can carry.
+
+    Raises:
+        ConfigError: none can. What refuses it later would quote it in a form in which nobody knows it as a secret.
+    """
+    if not value.isascii() or not value.isprintable():
+        raise ConfigError(
+            f"{name} must be one line of ASCII characters: no header of HTTP can carry anything else. "
+            "Check that it is the token and nothing beside it."
+        )
+    return value
 
 
 def check_address(name: str, value: str, *, credentials: str | None = None) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate
 
 from chm_web.config import Config, ConfigError
-from chm_web.config_reader import check_address
+from chm_web.config_reader import check_address, check_token
 from chm_web.ingestion.sources import KINDS, Source
 from chm_web.models import Platform
 
@@ -166,6 +166,8 @@ def _read_source(where: _Where, table: dict[str, Any], environ: Mapping[str, str
     if values.setdefault("page_size", kind.page_size) > kind.max_page_size:
         raise ConfigError(f"{where.of('page_size')}: {values['kind']} gives at most {kind.max_page_size} runs a page.")
     secrets = {key: _look_up(where.of(key), values[key], where.path, environ) for key in _SECRETS if key in values}
+    if "token" in secrets:
+        check_token(where.of("token"), secrets["token"])
     platforms = tuple(values.pop("platforms", kind.platforms))
     return Source(name=name, platforms=platforms, **{**values, **secrets})
 

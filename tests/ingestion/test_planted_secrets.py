@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from flask.testing import FlaskClient
 from pytest_httpserver import HTTPServer
 from redis import Redis
 from werkzeug import Request, Response
@@ -112,15 +113,29 @@ def everywhere(app: Flask, pipelines: tuple[Pipeline, Pipeline], job_id: str) ->
     rows = [row[0] for row in db.session.execute(sa.text("SELECT t::text FROM runs t"))]
     assert len(rows) == len(KINDS)
     browser = client_of(app)
-    pages = ["/", f"/clients/{pipelines[0].client_id}", f"/ingestion/jobs/{job_id}"]
+    client_id, pipeline_id = pipelines[0].client_id, pipelines[0].id
+    pages = ["/", "/overview/changes", "/insights", "/runs", "/runs.csv", "/search?q=task", "/ingestion", "/metrics"]
+    pages += [f"/clients/{client_id}", f"/clients/{client_id}/report", f"/pipelines/{pipeline_id}/runs.csv"]
+    pages += [f"/ingestion/jobs/{job_id}", f"/ingestion/jobs/{job_id}/rejected.csv"]
     pages += [f"/pipelines/{pipeline.id}" for pipeline in pipelines]
-    answers = [f"{PREFIX}/runs", f"{PREFIX}/ingestion/jobs/{job_id}", f"{PREFIX}/pipelines/{pipelines[0].id}/runs"]
+    pages += [f"/runs/{run_id}" for run_id in db.session.scalars(sa.text("SELECT id FROM runs"))]
+    answers = [f"{PREFIX}/runs", f"{PREFIX}/ingestion/jobs/{job_id}", f"{PREFIX}/pipelines/{pipeline_id}/runs"]
+    answers += [
+        f"{PREFIX}/ingestion/sources",
+        f"{PREFIX}/ingestion/unmapped",
+        f"{PREFIX}/pipelines/{pipeline_id}/health",
+    ]
     return {
         "rows": "\n".join(rows),
         "Redis": _everything_in(Redis.from_url(app.config["CHM"].redis_url)),
-        **{f"page {path}": browser.get(path).text for path in pages},
-        **{f"answer {path}": browser.get(path).text for path in answers},
+        **{path: _shown(browser, path) for path in pages + answers},
     }
+
+
+def _shown(browser: FlaskClient, path: str) -> str:
+    response = browser.get(path)
+    assert response.status_code == 200, path
+    return response.text
 
 
 def _everything_in(redis: Redis) -> str:

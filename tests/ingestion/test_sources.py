@@ -208,6 +208,16 @@ def test_a_secret_itself_is_refused_unsaid_with_what_to_write_instead(read: Read
     assert SECRET not in str(refused.value)
 
 
+@pytest.mark.parametrize("token", [f"{SECRET}\n{SECRET}", f"{SECRET}\t", f"{SECRET}ü"])
+def test_a_token_that_no_header_can_carry_is_refused_unsaid(tmp_path: Path, token: str) -> None:
+    path = tmp_path / "sources.toml"
+    path.write_text(f'{MINIMAL}token = "env:VENDOR_TOKEN"\n')
+
+    with pytest.raises(ConfigError, match=r"sources\.vendor\.token must be one line of ASCII") as refused:
+        sources_of(replace(FAST, sources_file=path), {"VENDOR_TOKEN": f"x{token}x"})
+    assert SECRET not in str(refused.value)
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"CHM_SOURCES_FILE: cannot read {tmp_path}: Is a directory"):
         sources_of(replace(FAST, sources_file=tmp_path), ENVIRON)
