@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -49,7 +50,8 @@ def test_unmapped_names_are_kept_for_a_week_after_they_were_seen(api: ApiClient,
     redis = Redis.from_url(app.config["CHM"].redis_url)
     send_all(api, make_event(name="old"))
     [old] = redis.zrange("chm:unmapped", 0, -1)
-    redis.zadd("chm:unmapped", {old: time.time() - 7 * 86_400 - 1})
+    seen_then: dict[Any, float] = {old: time.time() - 7 * 86_400 - 1}
+    redis.zadd("chm:unmapped", seen_then)
 
     send_all(api, make_event(name="new"))
 
