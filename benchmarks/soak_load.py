@@ -60,6 +60,7 @@ class Load(AbstractContextManager["Load"]):
     answers: list[Answer] = field(default_factory=list)
     confirmed: dict[tuple[str, str], Kept] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
+    _confirming: threading.Lock = field(default_factory=threading.Lock)
     _done: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -85,8 +86,13 @@ class Load(AbstractContextManager["Load"]):
             thread.join()
 
     def _repeat(self, act: Callable[[], None], seconds: float) -> None:
-        while not self._done.wait(seconds):
-            act()
+        try:
+            while not self._done.wait(seconds):
+                act()
+        except Exception as err:
+            # Less load than there seems to be would prove less than it says.
+            self.wrong.append(f"the load itself broke: {err!r}")
+            raise
 
     def _reporter(self, name: str) -> Callable[[], None]:
         """Give what reports a run of its own each time, and again until it is confirmed."""
@@ -105,13 +111,15 @@ class Load(AbstractContextManager["Load"]):
                     self.wrong.append(f"{run} was not taken within {_LAST_REPORT_SECONDS:.0f} s")
                     return
                 time.sleep(0.5)
-            self.confirmed[pipeline, run] = Kept.of(body)
+            with self._confirming:
+                self.confirmed[pipeline, run] = Kept.of(body)
 
         return report
 
     def _read_back(self, chance: random.Random) -> None:
         """Ask for a run that was confirmed: it has to be there at once, and for ever."""
-        known = list(self.confirmed.items())[-200:]
+        with self._confirming:
+            known = list(self.confirmed.items())[-200:]
         if not known:
             return
         (pipeline, run), kept = chance.choice(known)
