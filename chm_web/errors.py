@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, Response, g, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 from psycopg.errors import QueryCanceled
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import NotFound as NotFoundPage
@@ -77,6 +77,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(ServiceError, _on_service_error)
     app.register_error_handler(HTTPException, _on_http_exception)
     app.register_error_handler(OperationalError, _on_database_away)
+    app.register_error_handler(DBAPIError, _on_database_error)
     app.register_error_handler(PoolTimeout, _on_database_away)
     app.register_error_handler(Exception, _on_unexpected)
 
@@ -107,6 +108,11 @@ def _on_database_away(err: Exception) -> Response:
     log.warning("the database does not answer%s: %s", " in time" if took_too_long else "", type(err).__name__)
     db.session.rollback()
     return render_error(503, _TOO_LONG if took_too_long else _DATABASE_AWAY)
+
+
+def _on_database_error(err: DBAPIError) -> Response:
+    # A server that is killed in the middle of an answer leaves an error without a code, which is no OperationalError.
+    return _on_database_away(err) if err.connection_invalidated else _on_unexpected(err)
 
 
 def _on_unexpected(err: Exception) -> Response:

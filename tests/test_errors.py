@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from flask import Flask, abort
 from flask.testing import FlaskClient
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import TooManyRequests, Unauthorized
 from werkzeug.test import TestResponse
@@ -241,8 +241,12 @@ def test_error_within_a_service_of_the_api_is_told_by_the_envelope(
 
 @pytest.mark.parametrize(
     "error",
-    [OperationalError("SELECT 1", {}, Exception(SECRET)), PoolTimeout(SECRET)],
-    ids=["connection", "pool"],
+    [
+        OperationalError("SELECT 1", {}, Exception(SECRET)),
+        DatabaseError("SELECT 1", {}, Exception(SECRET), connection_invalidated=True),
+        PoolTimeout(SECRET),
+    ],
+    ids=["connection", "answer that broke off", "pool"],
 )
 def test_database_error_keeps_its_words_to_itself(raising: Raising, error: Exception) -> None:
     app, box = raising
@@ -253,6 +257,16 @@ def test_database_error_keeps_its_words_to_itself(raising: Raising, error: Excep
         assert response.status_code == 503
         assert "hunter2" not in response.text
         assert "SELECT" not in response.text
+
+
+def test_database_error_on_a_sound_connection_is_our_mistake(raising: Raising) -> None:
+    app, box = raising
+    box["error"] = DatabaseError("SELECT 1", {}, Exception(SECRET))
+
+    response = app.test_client().get("/api/v1/fail")
+
+    assert refusal(response) == INTERNAL
+    assert "hunter2" not in response.text
 
 
 # -- the database is away -----------------------------------------------------------------------------------------

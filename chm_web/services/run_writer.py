@@ -96,7 +96,7 @@ def write_records(records: Iterable[RunRecord], statement: str, updated_by: str 
             _know_pipelines({pipeline for (pipeline, _), _ in keys})
             _write(batch, keys)
         db.session.commit()
-    except (*_NOTHING_GOES, DBAPIError) as err:
+    except (psycopg.Error, DBAPIError) as err:
         raise _explained(err) from err
     except BaseException:
         db.session.rollback()
@@ -109,7 +109,8 @@ def write_records(records: Iterable[RunRecord], statement: str, updated_by: str 
 def _explained(err: Exception) -> Exception:
     """Leave a clean session behind, and give the error to raise: for an absent database, or one that refuses."""
     cause = err.orig if isinstance(err, DBAPIError) else err
-    if not isinstance(cause, _NOTHING_GOES):
+    # A server that is killed in the middle of an answer leaves an error without a code, and so of no class of its own.
+    if not isinstance(cause, _NOTHING_GOES) and type(cause) is not psycopg.DatabaseError:
         db.session.rollback()
         return err
     code = cause.sqlstate
