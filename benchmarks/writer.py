@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cProfile
+import gc
 import io
 import multiprocessing
 import pstats
@@ -112,6 +113,9 @@ def _serve(pipe: Connection, environ: dict[str, str]) -> None:
 
 def _prepare(how: str, batch: Batch, pipelines: list[UUID]) -> Callable[[], list[int]]:
     pages = list(batch.pages(pipelines))
+    # A feed hands its records over a page at a time: no collection of the writer's looks through all of them.
+    gc.collect()
+    gc.freeze()
     if how == "record_runs":
         return lambda: _record(pages)
     return lambda: _copy(pages)
