@@ -58,8 +58,10 @@ _Known = dict[int, int | None]
 # A record's place in the batch, and its row in the order of the columns.
 _Checked = tuple[int, tuple[Any, ...]]
 _HASH = list(run_upsert.COLUMNS).index("content_hash")
-# About this part of the records is checked while the database looks up all keys, the others while it writes.
-_CHECKED_MEANWHILE = 0.6
+# About this part of the records is checked while the database looks up all keys, the others while it writes: a walk
+# along one pipeline's keys is soon done, a descent a key is not.
+_CHECKED_MEANWHILE_OF_ONE = 0.15
+_CHECKED_MEANWHILE = 0.9
 
 
 @dataclass
@@ -298,15 +300,16 @@ def _look_up(keys: list[_Keyed], checked: Iterator[_Checked]) -> tuple[_Known, l
     ids = _as_array([external_id for (_, external_id), _ in keys])
     (first_pipeline, _), (last_pipeline, _) = keys[0][0], keys[-1][0]
     if first_pipeline == last_pipeline:
-        query, of_whom = run_upsert.KNOWN_HASHES_OF_ONE, f"{first_pipeline:032x}"
+        query, of_whom, meanwhile = run_upsert.KNOWN_HASHES_OF_ONE, f"{first_pipeline:032x}", _CHECKED_MEANWHILE_OF_ONE
         places: dict[Any, int] = {external_id: index for (_, external_id), index in keys}
     else:
-        query, of_whom = run_upsert.KNOWN_HASHES, _as_array([f"{pipeline:032x}" for (pipeline, _), _ in keys])
+        query, meanwhile = run_upsert.KNOWN_HASHES, _CHECKED_MEANWHILE
+        of_whom = _as_array([f"{pipeline:032x}" for (pipeline, _), _ in keys])
         places = {place: index for place, (_, index) in enumerate(keys, 1)}
     connection = _driver_connection()
     with connection.pipeline(), connection.cursor(binary=True) as cursor:
         cursor.execute(query, (of_whom, ids), prepare=True)
-        first = list(itertools.islice(checked, int(_CHECKED_MEANWHILE * len(keys))))
+        first = list(itertools.islice(checked, int(meanwhile * len(keys))))
         found = cursor.fetchall()
     return {places[key]: content_hash for key, content_hash in found}, first
 
