@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -307,6 +308,9 @@ def run_worker() -> None:
     Also runs RQ's scheduler, which brings back jobs that asked for time. A Redis that goes away is waited for.
     """
     _let_children_end_with_us()
+    # What is loaded stays: the processes of the jobs share it as long as no collection of theirs looks through it.
+    gc.collect()
+    gc.freeze()
     worker: _Worker | None = None
     while worker is None or not worker.asked_to_stop:
         try:
