@@ -31,7 +31,7 @@ from chm_web.ingestion.progress import NO_PIPELINE, SEVERAL_PIPELINES, UnmappedR
 from chm_web.ingestion.sources import Source
 from chm_web.models import RunStatus
 from chm_web.services.pipelines import IngestTarget, find_registered
-from chm_web.services.run_gaps import failed_without_text, list_running
+from chm_web.services.run_gaps import UntoldFailure, failed_without_text, list_running
 from chm_web.services.runs import RunRecord, record_runs
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ FEED = UUID(int=0)
 MANY_NEW = 50
 # Requests for single runs in a cycle, at most.
 MAX_OPEN, MAX_TEXTS = 100, 50
+CHOICE_OF_TEXTS = 500
 TEXTS_BACK = timedelta(days=2)
 NO_TEXT = "The platform does not tell why."
 
@@ -61,7 +62,7 @@ class Feed(Mapper, Protocol):
         """One run as it is now; None when it is not there any more."""
 
     def error_text(self, external_id: str, run_id: str) -> str | None:
-        """Why a run failed, as far as the platform tells."""
+        """Why a run failed, as far as the platform tells. ItemNotFound where it does not know the run."""
 
 
 class AccountReporter(Reporter, Protocol):
@@ -93,6 +94,7 @@ class _Cycle:
     targets: Sequence[IngestTarget]
     reporter: AccountReporter
     watermarks: AccountWatermarks
+    is_alone: bool
     by_external_id: dict[str, list[UUID]] = field(default_factory=dict)
     seen_running: set[tuple[UUID, str]] = field(default_factory=set)
 
@@ -108,15 +110,18 @@ def ingest_account(
     targets: Sequence[IngestTarget],
     reporter: AccountReporter,
     watermarks: AccountWatermarks,
+    is_alone: bool = True,
 ) -> None:
-    """Read what changed in an account and record it, a page a transaction. ``targets``: all pipelines of the source.
+    """Read what changed in an account and record it, a page a transaction.
+
+    ``targets``: all pipelines of the source; ``is_alone``: whether no other source may know their runs.
 
     Raises:
         SourceBusy: the platform asks for a longer pause; what was read is kept.
         SourceRefused, SourceUnreachable: the platform cannot be read; what was read is kept.
         Unavailable: the database does not answer.
     """
-    cycle = _Cycle(source, feed, targets, reporter, watermarks)
+    cycle = _Cycle(source, feed, targets, reporter, watermarks, is_alone)
     _read_changes(cycle)
     _read_open(cycle)
     _add_texts(cycle)
@@ -208,8 +213,14 @@ def _add_texts(cycle: _Cycle) -> None:
     since = datetime.now(UTC) - TEXTS_BACK
     records = []
     try:
-        for run in failed_without_text(pipeline_ids=list(external_ids), since=since, limit=MAX_TEXTS):
-            text = cycle.feed.error_text(external_ids[run.pipeline_id], run.external_run_id)
+        for run in _choose_untold(cycle, since):
+            try:
+                text = cycle.feed.error_text(external_ids[run.pipeline_id], run.external_run_id)
+            except ItemNotFound:
+                if not cycle.is_alone:
+                    # It is for the other account to say.
+                    continue
+                text = None
             # Of the attempt that is held as failed: if it was cleared meanwhile, the new one has nothing of it.
             records.append(
                 RunRecord(
@@ -226,6 +237,14 @@ def _add_texts(cycle: _Cycle) -> None:
         # Those of before a pause: they are not asked for again.
         if records:
             record_runs(records=records)
+
+
+def _choose_untold(cycle: _Cycle, since: datetime) -> list[UntoldFailure]:
+    """The newest, where nobody else is asked for them; else by chance, so that another account's leave ours a turn."""
+    choice = MAX_TEXTS if cycle.is_alone else CHOICE_OF_TEXTS
+    pipeline_ids = [target.pipeline_id for target in cycle.targets]
+    found = failed_without_text(pipeline_ids=pipeline_ids, since=since, limit=choice)
+    return found if cycle.is_alone else random.sample(found, min(MAX_TEXTS, len(found)))
 
 
 def _record(cycle: _Cycle, runs: Sequence[Any]) -> None:

@@ -111,6 +111,14 @@ class Source:
         """Whether all its runs come in one feed."""
         return KINDS[self.kind].is_account
 
+    def may_share_pipelines_with(self, other: Source) -> bool:
+        """Whether a pipeline may be taken for one of either's: which of two accounts it is in, nobody tells."""
+        return (
+            self.name != other.name
+            and not set(self.platforms).isdisjoint(other.platforms)
+            and (self.client is None or other.client is None or self.client == other.client)
+        )
+
     @property
     def shards(self) -> int:
         """Into how many parts its reading may be split."""

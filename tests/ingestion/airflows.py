@@ -123,6 +123,8 @@ class Airflow:
 
     def _dag_runs(self, request: Request, dag: str, rest: list[str]) -> Response:
         if rest[1:2] == ["taskInstances"]:
+            if all((run["dag_id"], run["dag_run_id"]) != (dag, rest[0]) for run in self.runs):
+                return refusal("dagruns_404_unknown_dag")
             if rest[3:4] == ["logs"]:
                 return _json(recorded("task_log_failed_json"))
             name = "taskinstances_of_failed_run" if self.major == 3 else "taskinstances_failed"
@@ -197,7 +199,9 @@ def airflow_source(server: HTTPServer, **values: Any) -> Source:
     return Source(**{**defaults, **values})
 
 
-def read_account(source: Source, account: AccountAccount | None = None, config: Config = FAST) -> AccountAccount:
+def read_account(
+    source: Source, account: AccountAccount | None = None, config: Config = FAST, *, is_alone: bool = True
+) -> AccountAccount:
     """Do one cycle."""
     account = account or AccountAccount()
     with open_client(source, config) as client:
@@ -207,6 +211,7 @@ def read_account(source: Source, account: AccountAccount | None = None, config: 
             targets=targets_of(source, SyncScope()),
             reporter=account,
             watermarks=account,
+            is_alone=is_alone,
         )
     return account
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -250,3 +250,29 @@ def test_the_readme_names_a_querys_parameters_and_columns(
     assert set(parameters.replace("`", "").replace(",", " ").split()) == parameters_of(query)
     assert columns_of(name) == [column.name for column in cursor.description or ()]
     assert panel.strip()
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.endswith("_over_time") and "ingestion" not in name])
+def test_a_days_bucket_has_24_hours_whatever_the_readers_clocks_do(
+    name: str, ids: dict[str, UUID], reader: psycopg.Connection[Any]
+) -> None:
+    def rows(time_zone: str) -> list[tuple[Any, ...]]:
+        reader.execute("SELECT set_config('TimeZone', %s, false)", (time_zone,))
+        found = ask(reader, name, since=NOW - timedelta(days=182), bucket="1 day")
+        # Moments of a repeated hour are equal to none of another zone.
+        return [(start.astimezone(UTC), *others) for start, *others in found]
+
+    in_utc = rows("UTC")
+
+    assert any(row[1] for row in in_utc)
+    assert rows("Europe/Berlin") == in_utc
+
+
+@pytest.mark.parametrize(
+    "name", ["success_rate_over_time", "duration_percentiles_over_time", "failure_rate_by_platform_over_time"]
+)
+def test_a_window_may_be_without_end(name: str, ids: dict[str, UUID], reader: psycopg.Connection[Any]) -> None:
+    always = ask(reader, name, since="-infinity", until="infinity")
+
+    assert always == ask(reader, name, since=NOW - timedelta(days=90), until=NOW + timedelta(days=90))
+    assert len(always) > 1

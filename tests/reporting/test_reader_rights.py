@@ -126,7 +126,13 @@ def test_the_plan_of_health_leaves_out_what_is_not_asked_for(reader: Reader) -> 
         assert not any("Function Scan" in row[0] for row in plan)
         return sum(" on runs" in row[0] for row in plan)
 
-    # The newest outcome, what runs, and what ran and has ended; with the streak, also the last success, and for the
-    # failures since then once more.
+    # The newest outcome; what runs, and what ran and has ended, where nothing else decides.
     assert scans("health") == 3
-    assert scans("health, since, failures_in_row, last_success_at") == 6
+    assert scans("health, last_finished_at, late_at") == 3
+    # Each of these asks by itself, of the pipelines that fail.
+    assert (
+        3
+        < scans("health, since")
+        < scans("health, since, failures_in_row")
+        < scans("health, since, failures_in_row, last_success_at")
+    )

@@ -96,13 +96,11 @@ class AirflowFeed:
         """Tell why a run failed: the task that failed first, and what its log says. None when Airflow does not tell.
 
         Raises:
+            ItemNotFound: it does not know the run.
             SourceError: Airflow cannot be read.
         """
-        try:
-            path = f"{_run_path(external_id, run_id)}/taskInstances"
-            found = self._get(path, {"state": "failed", "limit": self._page_size}).body
-        except ItemNotFound:
-            return None
+        path = f"{_run_path(external_id, run_id)}/taskInstances"
+        found = self._get(path, {"state": "failed", "limit": self._page_size}).body
         failed = airflow_mapper.first_failure(found)
         if failed is None:
             return None

@@ -74,9 +74,12 @@ class DbtCloudFeed:
         """Tell why a run failed: its message, else the first step that failed with the end of its log.
 
         Raises:
+            ItemNotFound: it does not know the run.
             SourceError: dbt Cloud cannot be read.
         """
         run = self._run(run_id, {"include_related": json.dumps(["run_steps"])})
+        if run is None:
+            raise ItemNotFound(f"dbt Cloud has no run {run_id[:60]!r}.")
         if not isinstance(run, dict):
             return None
         said = run.get("status_message")

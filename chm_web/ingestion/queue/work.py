@@ -190,7 +190,14 @@ def _read(source: Source, scope: SyncScope, shard: int, reporter: _PartReporter)
         with open_client(source, here.config, place=places.take) as client:
             if source.is_account:
                 feed = open_feed(source, client)
-                ingest_account(source=source, feed=feed, targets=targets, reporter=reporter, watermarks=marks)
+                ingest_account(
+                    source=source,
+                    feed=feed,
+                    targets=targets,
+                    reporter=reporter,
+                    watermarks=marks,
+                    is_alone=not any(source.may_share_pipelines_with(other) for other in here.sources.values()),
+                )
             else:
                 ingest_pipelines(source=source, client=client, targets=targets, reporter=reporter, watermarks=marks)
     except SourceBusy as busy:
