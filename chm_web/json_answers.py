@@ -54,9 +54,11 @@ class Schema(marshmallow.Schema):
         Raises:
             AttributeError, KeyError: one is missing; an answer leaves nothing out.
         """
+        if not self.names:
+            return ()
         read = self._by_key if isinstance(obj, dict) else self._by_attribute
         # Of one name alone both give the value, not a tuple of it.
-        return read(obj) if len(self.names) > 1 else [read(obj)]
+        return read(obj) if len(self.names) > 1 else (read(obj),)
 
     @cached_property
     def names(self) -> list[str]:

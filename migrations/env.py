@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from alembic import context
+from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.util import CommandError
 from flask import current_app
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
+
+from chm_web.commands.actor import command_line_actor
+from chm_web.services.audit import Named, log_change
 
 log = logging.getLogger("chm.migrations")
 db = current_app.extensions["migrate"].db
@@ -67,9 +73,17 @@ def _try_to_migrate(connection: Connection) -> None:
 
 
 def _migrate(connection: Connection) -> None:
-    context.configure(connection=connection, compare_type=True, **_SETTINGS)
+    context.configure(connection=connection, compare_type=True, on_version_apply=_record, **_SETTINGS)
     with context.begin_transaction():
         context.run_migrations()
+
+
+def _record(ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Mapping[str, Any]) -> None:
+    """Note a step for the record of changes. Of several that migrate at once each notes what it has done itself."""
+    action = "stamp" if step.is_stamp else "upgrade" if step.is_upgrade else "downgrade"
+    before, after = (", ".join(ids) or None for ids in (step.source_revision_ids, step.destination_revision_ids))
+    database = Named("database", db.engine.url.database)
+    log_change(action, database, {"migration": (before, after)}, command_line_actor())
 
 
 def _be_alone(connection: Connection) -> None:

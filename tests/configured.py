@@ -1,14 +1,17 @@
-"""The app as if it were configured otherwise, for the tests of pages and of the API."""
+"""The app as if it were configured otherwise, and apps of their own beside it."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from flask import Flask
 
+from chm_web import create_app
 from chm_web.config import Config
+from chm_web.extensions import db
 from chm_web.ingestion import queue
 
 NOBODY_LISTENS = "127.0.0.1:9"
@@ -36,3 +39,16 @@ def reconfigured(app: Flask, **values: object) -> Iterator[None]:
     finally:
         app.config["CHM"] = config
         queue.init_app(app)
+
+
+@contextmanager
+def app_of(config: Config) -> Iterator[Flask]:
+    """An app of its own, in its context and with real commits; it leaves no connection open."""
+    app = create_app(config)
+    app.testing = True
+    with app.app_context():
+        try:
+            yield app
+        finally:
+            db.session.remove()
+            db.engine.dispose()

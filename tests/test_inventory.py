@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from click.testing import Result
 from flask import Flask
 
+from chm_web.commands.actor import command_line_actor
 from chm_web.commands.inventory import export_inventory, import_inventory
 from chm_web.extensions import db
 from chm_web.models import AlertRule, Channel, Client, Pipeline, Platform, RuleType
@@ -207,7 +208,7 @@ def test_changes_are_recorded_once_they_are_made(app: Flask, file: Path, caplog:
         assert not caplog.records
         taken(app, file, WHOLE)
     assert [record.__dict__["table"] for record in caplog.records].count("pipelines") == 2
-    assert {record.__dict__["by"] for record in caplog.records} == {"chm import"}
+    assert {record.__dict__["by"] for record in caplog.records} == {command_line_actor()}
     assert "secret-path" not in str([record.__dict__ for record in caplog.records])
 
 

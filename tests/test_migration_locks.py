@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from flask import Flask
 
-from chm_web import create_app
 from chm_web.config import ROOT, Config
 from chm_web.extensions import db
 from migrations.lint import MIGRATIONS, find_problems
+from tests.configured import app_of
 from tests.conftest import new_database
 from tests.ingestion.conftest import wait_until
 from tests.processes import environ_of
@@ -129,11 +129,10 @@ def test_an_exception_needs_its_reason(tmp_path: Path) -> None:
 def own_app(servers: tuple[str, str], config: Config) -> Iterator[Flask]:
     """The app on a migrated database of its own."""
     with new_database(servers[0]) as url:
-        app = create_app(Config(database_url=url, redis_url=config.redis_url, secret_key=config.secret_key))
-        with app.app_context():
+        own = Config(database_url=url, redis_url=config.redis_url, secret_key=config.secret_key)
+        with app_of(own) as app:
             flask_migrate.upgrade()
             yield app
-            db.engine.dispose()
 
 
 def start_upgrade(app: Flask, log: Path, *options: str) -> subprocess.Popen[bytes]:

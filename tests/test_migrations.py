@@ -17,10 +17,10 @@ from flask import Flask
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, scoped_session
 
-from chm_web import create_app
 from chm_web.config import ROOT, Config
 from chm_web.extensions import db
 from chm_web.models import Channel, Client, Pipeline, PipelineType, Platform, RuleType, Run, RunStatus
+from tests.configured import app_of
 from tests.conftest import new_database
 from tests.factories import NOW, make_alert_rule, make_client, make_pipeline, make_run
 
@@ -29,10 +29,9 @@ from tests.factories import NOW, make_alert_rule, make_client, make_pipeline, ma
 def empty_app(servers: tuple[str, str], config: Config) -> Any:
     """The app on a database of its own that holds nothing yet."""
     with new_database(servers[0]) as url:
-        app = create_app(Config(database_url=url, redis_url=config.redis_url, secret_key=config.secret_key))
-        with app.app_context():
+        own = Config(database_url=url, redis_url=config.redis_url, secret_key=config.secret_key)
+        with app_of(own) as app:
             yield app
-            db.engine.dispose()
 
 
 def _objects() -> set[str]:

@@ -13,8 +13,6 @@ EVERYBODY = "*"
 """Stands for whatever is said of somebody, or nothing."""
 
 _LONGEST_NAME = 100
-# Tokens sign changes by such names (chm_web.access.guard): nobody else may.
-_RESERVED = ("token:",)
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,11 @@ class RoleMap:
 
 
 def usable_name(text: object) -> str | None:
-    """Give the name by which somebody from elsewhere is known here; None when it cannot be one."""
+    """Give the name by which somebody from elsewhere is known here; None when it cannot be one.
+
+    It may be that of a local user or look like a token's: changes are signed with where it comes from before it.
+    """
     name = text.strip() if isinstance(text, str) else ""
-    if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable() or name.lower().startswith(_RESERVED):
+    if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
         return None
     return name

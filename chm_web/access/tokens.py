@@ -14,6 +14,7 @@ from typing import Any
 
 from chm_web.access.credentials_file import CredentialsFile
 from chm_web.access.permissions import Scope
+from chm_web.services.audit import Named, changed_between, log_change
 from chm_web.services.exceptions import Conflict, FieldIssue, Invalid, NotFound
 
 PREFIX = "chm_"
@@ -38,7 +39,7 @@ class Token:
 
 
 class TokenFile:
-    """The tokens of one deployment, in ``CHM_TOKENS_FILE``."""
+    """The tokens of one deployment, in ``CHM_TOKENS_FILE``. Who makes a change is ``by``, for the record of changes."""
 
     def __init__(self, path: Path) -> None:
         self._file = CredentialsFile(path, load=_load, dump=_dump)
@@ -51,7 +52,7 @@ class TokenFile:
         """
         return sorted(self._file.entries().values(), key=lambda token: token.name)
 
-    def create(self, *, name: str, scope: Scope, expires_at: datetime | None = None) -> str:
+    def create(self, *, name: str, scope: Scope, expires_at: datetime | None = None, by: str | None = None) -> str:
         """Make a token and give it: it cannot be shown again.
 
         Raises:
@@ -66,12 +67,13 @@ class TokenFile:
         with self._file.changing() as tokens:
             if name in tokens:
                 raise Conflict(f"There is a token called {name} already. Revoke it first, or choose another name.")
-            tokens[name] = Token(
+            tokens[name] = token = Token(
                 name=name, scope=scope, sha256=_hash(secret), created_at=datetime.now(UTC), expires_at=expires_at
             )
+        _record("create", name, None, token, by)
         return secret
 
-    def revoke(self, *, name: str) -> None:
+    def revoke(self, *, name: str, by: str | None = None) -> None:
         """Remove a token: from now on it opens nothing.
 
         Raises:
@@ -79,8 +81,10 @@ class TokenFile:
             NotWritable: the file cannot be written.
         """
         with self._file.changing() as tokens:
-            if tokens.pop(name, None) is None:
+            token = tokens.pop(name, None)
+            if token is None:
                 raise NotFound(f"There is no token called {name}.")
+        _record("delete", name, token, None, by)
 
     def find(self, secret: str, *, now: datetime) -> Token | None:
         """Give the valid token that ``secret`` is, or None.
@@ -96,6 +100,10 @@ class TokenFile:
             if hmac.compare_digest(presented, token.sha256):
                 found = token
         return found if found is not None and found.is_valid_at(now) else None
+
+
+def _record(action: str, name: str, before: Token | None, after: Token | None, by: str | None) -> None:
+    log_change(action, Named("API token", name), changed_between(before, after, ("scope", "expires_at")), by)
 
 
 def _hash(secret: str) -> str:

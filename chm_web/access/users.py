@@ -16,6 +16,7 @@ from werkzeug.security import check_password_hash, generate_password_hash
 
 from chm_web.access.credentials_file import CredentialsFile
 from chm_web.access.permissions import Role
+from chm_web.services.audit import Named, changed_between, log_change
 from chm_web.services.exceptions import Conflict, FieldIssue, Invalid, NotFound
 
 MIN_PASSWORD_LENGTH = 12
@@ -51,7 +52,10 @@ class User:
 
 
 class UserFile:
-    """The users of one deployment, in ``CHM_USERS_FILE``. Names are the same whatever their case."""
+    """The users of one deployment, in ``CHM_USERS_FILE``. Names are the same whatever their case.
+
+    Who makes a change is ``by``, for the record of changes.
+    """
 
     def __init__(self, path: Path, *, min_password_length: int = MIN_PASSWORD_LENGTH) -> None:
         self._file = CredentialsFile(path, load=_load, dump=_dump)
@@ -78,7 +82,7 @@ class UserFile:
         """
         return self._file.entries().get(name.lower())
 
-    def add(self, *, name: str, role: Role, password: str) -> User:
+    def add(self, *, name: str, role: Role, password: str, by: str | None = None) -> User:
         """Add a local user.
 
         Raises:
@@ -91,9 +95,11 @@ class UserFile:
             raise Invalid("This is no name for a user.", (FieldIssue("name", issue),))
         user = User(name=name, role=role, password_hash=self._hash(password))
         with self._file.changing() as users:
-            if name.lower() in users and users[name.lower()].role:
-                raise Conflict(f"There is a user called {users[name.lower()].name} already.")
+            known = users.get(name.lower())
+            if known is not None and known.role:
+                raise Conflict(f"There is a user called {known.name} already.")
             users[name.lower()] = user
+        _record("create", name, known, user, by)
         return user
 
     def add_first(self, *, name: str, password: str) -> bool:
@@ -104,10 +110,11 @@ class UserFile:
         with self._file.changing() as users:
             if any(user.role for user in users.values()):
                 return False
-            users[name.lower()] = User(name=name, role=Role.ADMIN, password_hash=hashed)
+            users[name.lower()] = first = User(name=name, role=Role.ADMIN, password_hash=hashed)
+        _record("create", name, None, first, "the first start")
         return True
 
-    def set_password(self, *, name: str, password: str) -> None:
+    def set_password(self, *, name: str, password: str, by: str | None = None) -> None:
         """Give a local user a new password; all sessions of the user end.
 
         Raises:
@@ -116,18 +123,18 @@ class UserFile:
             NotWritable: the file cannot be written.
         """
         hashed = self._hash(password)
-        self._change(name, password_hash=hashed, link_sha256=None, link_until=None)
+        self._change(name, by, password_hash=hashed, link_sha256=None, link_until=None)
 
-    def set_role(self, *, name: str, role: Role) -> None:
+    def set_role(self, *, name: str, role: Role, by: str | None = None) -> None:
         """Give a local user another role; all sessions of the user end.
 
         Raises:
             NotFound: there is no such user.
             NotWritable: the file cannot be written.
         """
-        self._change(name, role=role)
+        self._change(name, by, role=role)
 
-    def remove(self, *, name: str) -> None:
+    def remove(self, *, name: str, by: str | None = None) -> None:
         """Remove a local user; all sessions of the user end.
 
         Raises:
@@ -135,9 +142,11 @@ class UserFile:
             NotWritable: the file cannot be written.
         """
         with self._file.changing() as users:
-            del users[_local(users, name).name.lower()]
+            removed = _local(users, name)
+            del users[name.lower()]
+        _record("delete", removed.name, removed, None, by)
 
-    def end_sessions(self, *, name: str) -> None:
+    def end_sessions(self, *, name: str, by: str | None = None) -> None:
         """End all sessions of a user, local or not, from now on.
 
         Raises:
@@ -145,7 +154,8 @@ class UserFile:
         """
         with self._file.changing() as users:
             known = users.get(name.lower()) or User(name=name, role=None)
-            users[name.lower()] = replace(known, sessions_from=datetime.now(UTC))
+            users[name.lower()] = changed = replace(known, sessions_from=datetime.now(UTC))
+        _record("update", known.name, known, changed, by)
 
     def check_password(self, *, name: str, password: str) -> User | None:
         """Give the local user whose name and password these are, or None.
@@ -160,7 +170,7 @@ class UserFile:
         is_right = check_password_hash(hashed or _HASH_OF_NOBODY, password[:MAX_PASSWORD_LENGTH])
         return user if user and hashed and user.role and is_right else None
 
-    def make_link(self, *, name: str) -> str:
+    def make_link(self, *, name: str, by: str | None = None) -> str:
         """Make the secret of a link that signs a local user in, once, within a day. An older one ends.
 
         Raises:
@@ -168,7 +178,7 @@ class UserFile:
             NotWritable: the file cannot be written.
         """
         secret = secrets.token_urlsafe(32)
-        self._change(name, link_sha256=_digest(secret), link_until=datetime.now(UTC) + LINK_LIFETIME)
+        self._change(name, by, link_sha256=_digest(secret), link_until=datetime.now(UTC) + LINK_LIFETIME)
         return secret
 
     def find_by_link(self, secret: str) -> User | None:
@@ -199,9 +209,17 @@ class UserFile:
             raise Invalid("This is no password.", (FieldIssue("password", issue),))
         return generate_password_hash(password, method=_METHOD)
 
-    def _change(self, name: str, **values: Any) -> None:
+    def _change(self, name: str, by: str | None, **values: Any) -> None:
         with self._file.changing() as users:
-            users[name.lower()] = replace(_local(users, name), **values)
+            known = _local(users, name)
+            users[name.lower()] = changed = replace(known, **values)
+        _record("update", known.name, known, changed, by)
+
+
+def _record(action: str, name: str, before: User | None, after: User | None, by: str | None) -> None:
+    # Of a password the record hides the hash, as of all that is called one: it tells that it has changed.
+    fields = ("role", "sessions_from", "password_hash", "link_until")
+    log_change(action, Named("user", name), changed_between(before, after, fields), by)
 
 
 def _local(users: Mapping[str, User], name: str) -> User:

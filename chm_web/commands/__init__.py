@@ -9,7 +9,7 @@ from flask import Flask
 from flask.cli import AppGroup, FlaskGroup, NoAppException
 from flask_migrate.cli import db  # type: ignore[import-not-found]  # the stubs leave it out
 
-from chm_web import create_app
+from chm_web import create_app, logs
 from chm_web.commands.backup import backup, restore
 from chm_web.commands.bench import bench
 from chm_web.commands.contract import api_contract
@@ -91,4 +91,5 @@ click.version_option(version("chm"), prog_name="CHM")(cli)
 
 def main() -> None:
     """Run the command line."""
+    logs.record_changes()
     cli(prog_name="chm")

@@ -11,11 +11,13 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
+from chm_web.commands.actor import command_line_actor
 from chm_web.commands.database_programs import BackupError, Database, Program, find_program, run_program
 from chm_web.commands.explained import explained
 from chm_web.config import Config
 from chm_web.ingestion.queue import forget_reading
 from chm_web.private_files import begin_private
+from chm_web.services.audit import Named, log_change
 from chm_web.services.exceptions import ServiceError
 from chm_web.services.schema import check_migrations
 
@@ -81,6 +83,8 @@ def restore(file: Path, force: bool) -> None:
         raise BackupError("The database is not empty. Name an empty one, or replace what this one holds with --force.")
     cleaning = () if is_empty else ("--clean", "--if-exists")
     database.run(restorer, "--single-transaction", "--exit-on-error", *_WITHOUT_ROLES, *cleaning, file)
+    contents = (None if is_empty else "what it held", f"the backup {file.resolve()}")
+    log_change("restore", Named("database", database.name), {"contents": contents}, command_line_actor())
     click.echo("The database is restored. Dashboards need their role again: chm db grant-reader", err=True)
     try:
         forget_reading()

@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from chm_web.bench import Fleet, History, NotEmpty, load, make_fleet
+from chm_web.commands.actor import command_line_actor
 from chm_web.commands.explained import explained
 from chm_web.extensions import db
+from chm_web.services.audit import log_report
 from chm_web.services.schema import check_migrations
 
 
@@ -46,6 +48,8 @@ def seed(runs: int, clients: int, pipelines: int, days: int, seed: int) -> None:
         raise click.ClickException("The tables are in use. Stop the web app and the workers first.") from err
     except NotEmpty as err:
         raise click.ClickException(str(err)) from err
+    counts = {"clients": clients, "pipelines": pipelines, "runs": runs}
+    log_report("seed made-up data", counts, command_line_actor())
     console.print(f"{runs:,} runs of {pipelines:,} pipelines in {time.monotonic() - started:.1f} s.")
 
 

@@ -47,6 +47,7 @@ class Database:
 
     def __init__(self, database_url: str, *, session_name: str) -> None:
         url = make_url(database_url)
+        self.name = url.database or ""
         _, parts = url.get_dialect()().create_connect_args(url)
         # A command line can be read by everybody on the machine, the environment of a process cannot.
         self._password = parts.pop("password", None)

@@ -27,8 +27,8 @@ from chm_web import assets, create_app
 from chm_web.access.permissions import Role
 from chm_web.access.sign_in import FIRST_ADMIN
 from chm_web.access.users import UserFile
+from chm_web.commands.actor import command_line_actor
 from chm_web.commands.explained import first_line
-from chm_web.commands.ingest import COMMAND
 from chm_web.commands.processes import Child, ProcessError
 from chm_web.commands.progress import follow_job, print_health, print_outcome
 from chm_web.config import LOOPBACK_HOSTS, ROOT, Config, ConfigError
@@ -162,10 +162,10 @@ def _prepare_admin(environ: Mapping[str, str], password: str | None) -> tuple[st
     users = UserFile(Path(environ["CHM_USERS_FILE"]), min_password_length=1)
     if users.find(FIRST_ADMIN) is None:
         password = password or secrets.token_urlsafe(9)
-        users.add(name=FIRST_ADMIN, role=Role.ADMIN, password=password)
+        users.add(name=FIRST_ADMIN, role=Role.ADMIN, password=password, by=command_line_actor())
     elif password and not users.check_password(name=FIRST_ADMIN, password=password):
-        users.set_password(name=FIRST_ADMIN, password=password)
-    return users.make_link(name=FIRST_ADMIN), password
+        users.set_password(name=FIRST_ADMIN, password=password, by=command_line_actor())
+    return users.make_link(name=FIRST_ADMIN, by=command_line_actor()), password
 
 
 def _print_sign_in(console: Console, address: str, link: str, password: str | None, tokens_file: str) -> None:
@@ -229,9 +229,10 @@ def _start_partner(stack: ExitStack, demo: _Demo) -> str:
 
 def _create_inventory() -> None:
     """Create the demo's clients and pipelines, those that are not there yet."""
+    by = command_line_actor()
     clients = {client.name: client for client in list_clients(limit=1000).items}
     for wanted in fleet.CLIENTS:
-        client = clients.get(wanted.name) or create_client(name=wanted.name)
+        client = clients.get(wanted.name) or create_client(name=wanted.name, updated_by=by)
         known = list_client_pipelines(client_id=client.id, now=datetime.now(UTC), limit=1000)
         names = {listed.pipeline.name for listed in known.items}
         for pipeline in wanted.pipelines:
@@ -245,11 +246,12 @@ def _create_inventory() -> None:
                     description=pipeline.description,
                     environment=Environment(pipeline.environment),
                     expected_every_minutes=pipeline.expected_every_minutes,
+                    updated_by=by,
                 )
 
 
 def _ingest(console: Console) -> IngestionJob:
-    job, _ = request_sync(scope=SyncScope(), requested_by=COMMAND)
+    job, _ = request_sync(scope=SyncScope(), requested_by=command_line_actor())
     return follow_job(job, console)
 
 

@@ -10,14 +10,12 @@ import click
 from flask.cli import with_appcontext
 from rich.console import Console
 
+from chm_web.commands.actor import command_line_actor
 from chm_web.commands.explained import explained
 from chm_web.commands.progress import follow_job, print_outcome
 from chm_web.ingestion.artifacts import take_run_results
 from chm_web.ingestion.progress import JobState, SyncScope
 from chm_web.ingestion.queue import request_sync
-
-COMMAND = "the command line"
-"""Who has asked, where nobody is signed in."""
 
 
 @click.group(invoke_without_command=True)
@@ -32,7 +30,7 @@ def ingest(context: click.Context, client_id: UUID | None, pipeline_id: UUID | N
     if context.invoked_subcommand is not None:
         return
     console = Console()
-    job, is_new = request_sync(scope=SyncScope(client_id, pipeline_id, source), requested_by=COMMAND)
+    job, is_new = request_sync(scope=SyncScope(client_id, pipeline_id, source), requested_by=command_line_actor())
     if not is_new:
         console.print("An ingestion of this is under way already; watching it.")
     job = follow_job(job, console)
@@ -54,5 +52,5 @@ def dbt_artifact(file: Path, pipeline_id: UUID) -> None:
         raise click.ClickException(f"{file} is not JSON.") from err
     except OSError as err:
         raise click.ClickException(f"{file} cannot be read: {err.strerror}.") from err
-    run, created = take_run_results(pipeline_id=pipeline_id, run_results=run_results, reported_by="chm ingest")
+    run, created = take_run_results(pipeline_id=pipeline_id, run_results=run_results, reported_by=command_line_actor())
     click.echo(f"{run.external_run_id}: {run.status}{'' if created else ' (known already)'}")

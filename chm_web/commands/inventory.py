@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from flask.cli import with_appcontext
 
+from chm_web.commands.actor import command_line_actor
 from chm_web.commands.explained import explained, in_words
 from chm_web.commands.inventory_checks import Checking
 from chm_web.commands.inventory_files import BadFile, read_csv, read_yaml, write_csv, write_yaml
@@ -58,7 +59,9 @@ def import_inventory(file: Path, dry_run: bool, disable_missing: bool) -> None:
         text = file.read_text(encoding="utf-8")
         entries = checking.clients(read_csv(text) if is_csv else read_yaml(text))
         _refuse(checking.issues)
-        changes = apply_inventory(entries, disable_missing=disable_missing, dry_run=dry_run, updated_by="chm import")
+        changes = apply_inventory(
+            entries, disable_missing=disable_missing, dry_run=dry_run, updated_by=command_line_actor()
+        )
     except (OSError, UnicodeDecodeError) as err:
         raise click.ClickException(f"{file} cannot be read as UTF-8 text.") from err
     except BadFile as err:

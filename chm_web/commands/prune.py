@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from sqlalchemy.exc import SQLAlchemyError
 
+from chm_web.commands.actor import command_line_actor
 from chm_web.commands.explained import explained, first_line
 from chm_web.services.retention import Pruned, prune_runs
 from chm_web.services.schema import check_migrations
@@ -44,6 +45,6 @@ def _follow(before: datetime, dry_run: bool) -> Pruned:
     done = Pruned()
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("Looking for old runs", total=None)
-        for done in prune_runs(before=before, dry_run=dry_run, pruned_by="chm prune"):
+        for done in prune_runs(before=before, dry_run=dry_run, pruned_by=command_line_actor()):
             progress.update(task, description=f"{done.removed:,} runs, now at those of {done.reached:%Y-%m-%d %H:%M}")
     return done

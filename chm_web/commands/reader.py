@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from flask.cli import with_appcontext
 
+from chm_web.commands.actor import command_line_actor
 from chm_web.commands.explained import explained
 from chm_web.services import reader
 from chm_web.services.exceptions import NotWritable
@@ -73,6 +74,7 @@ def grant_reader(
             new_password=new_password,
             with_error_texts=with_error_texts,
             statement_timeout_seconds=statement_timeout,
+            by=command_line_actor(),
         )
         _tell(role, granted, with_error_texts)
     except NotWritable as err:
@@ -98,7 +100,7 @@ def _revoke(role: str, print_sql: bool) -> None:
     if print_sql:
         click.echo(reader.revoke_script(role=role), nl=False)
         return
-    reader.revoke_reader(role=role)
+    reader.revoke_reader(role=role, by=command_line_actor())
     click.echo(f"The role {role} is gone.", err=True)
 
 

@@ -9,6 +9,7 @@ import click
 
 from chm_web.access.permissions import Scope
 from chm_web.access.tokens import TokenFile
+from chm_web.commands.actor import command_line_actor
 from chm_web.commands.credentials import credentials_file
 from chm_web.commands.explained import explained
 from chm_web.config import Config
@@ -33,7 +34,7 @@ def tokens(context: click.Context, path: Path) -> None:
 def create(file: TokenFile, name: str, scope: str, days: int | None) -> None:
     """Make a token called NAME and print it, alone, on standard output. It cannot be shown again."""
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
-    secret = file.create(name=name, scope=Scope(scope), expires_at=expires_at)
+    secret = file.create(name=name, scope=Scope(scope), expires_at=expires_at, by=command_line_actor())
     until = f" until {expires_at:%Y-%m-%d}" if expires_at else ""
     click.echo(
         f"Token {name}, scope {scope}, valid{until or ' until it is revoked'}. Keep it: only its hash is", err=True
@@ -63,5 +64,5 @@ def list_(file: TokenFile) -> None:
 @explained
 def revoke(file: TokenFile, name: str) -> None:
     """Revoke the token called NAME: it opens nothing any more."""
-    file.revoke(name=name)
+    file.revoke(name=name, by=command_line_actor())
     click.echo(f"Token {name} is revoked.", err=True)

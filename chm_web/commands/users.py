@@ -10,6 +10,7 @@ import click
 
 from chm_web.access.permissions import Role
 from chm_web.access.users import UserFile
+from chm_web.commands.actor import command_line_actor
 from chm_web.commands.credentials import credentials_file
 from chm_web.commands.explained import explained
 from chm_web.config import Config
@@ -37,7 +38,7 @@ def users(context: click.Context, path: Path) -> None:
 def add(file: UserFile, name: str, role: str, password_stdin: bool) -> None:
     """Add a user called NAME."""
     password = _read_or_make(password_stdin)
-    file.add(name=name, role=Role(role), password=password)
+    file.add(name=name, role=Role(role), password=password, by=command_line_actor())
     click.echo(f"User {name}, role {role}, is added.", err=True)
     _show(password, password_stdin)
 
@@ -50,7 +51,7 @@ def add(file: UserFile, name: str, role: str, password_stdin: bool) -> None:
 def password(file: UserFile, name: str, password_stdin: bool) -> None:
     """Give NAME a new password. All sessions of NAME end."""
     new = _read_or_make(password_stdin)
-    file.set_password(name=name, password=new)
+    file.set_password(name=name, password=new, by=command_line_actor())
     click.echo(f"User {name} has a new password.", err=True)
     _show(new, password_stdin)
 
@@ -62,7 +63,7 @@ def password(file: UserFile, name: str, password_stdin: bool) -> None:
 @explained
 def role(file: UserFile, name: str, role: str) -> None:
     """Give NAME another role. All sessions of NAME end."""
-    file.set_role(name=name, role=Role(role))
+    file.set_role(name=name, role=Role(role), by=command_line_actor())
     click.echo(f"User {name} is {role} now.", err=True)
 
 
@@ -72,7 +73,7 @@ def role(file: UserFile, name: str, role: str) -> None:
 @explained
 def link(file: UserFile, name: str) -> None:
     """Make a link that signs NAME in, once, within a day, and print its path."""
-    secret = file.make_link(name=name)
+    secret = file.make_link(name=name, by=command_line_actor())
     click.echo(f"Open this path of CHM to sign in as {name}. It works once, within a day.", err=True)
     click.echo(f"/sign-in/link/{secret}")
 
@@ -95,7 +96,7 @@ def list_(file: UserFile) -> None:
 @explained
 def remove(file: UserFile, name: str) -> None:
     """Remove the user NAME. All sessions of NAME end."""
-    file.remove(name=name)
+    file.remove(name=name, by=command_line_actor())
     click.echo(f"User {name} is removed.", err=True)
 
 

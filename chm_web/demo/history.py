@@ -103,13 +103,6 @@ class Run:
     worker_host: str
 
 
-def runs_between(pipeline: Pipeline, start: datetime, end: datetime, now: datetime) -> list[Run]:
-    """Give the runs scheduled in [start, end) seen at now, oldest first. All times have a zone."""
-    moment = to_ms(now)
-    plans = plans_between(pipeline, to_ms(start), min(to_ms(end), moment + 1))
-    return [run for plan in plans if (run := seen_at(pipeline, plan, moment)) is not None]
-
-
 def history_start(now: datetime) -> datetime:
     """Give the moment from which on the partner keeps runs: 90 days before the day of now began, UTC."""
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

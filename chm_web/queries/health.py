@@ -48,11 +48,14 @@ def verdict(*, now: datetime) -> FromClause:
     ).lateral("verdict")
 
 
-# Worst first; among the failing and the late, those that have been so for longest.
-_WORST_FIRST = """
-    array_position(ARRAY['failing', 'late', 'running', 'healthy', 'no_data'], {of}.health),
-    CASE {of}.health WHEN 'failing' THEN {of}.failing_since WHEN 'late' THEN {of}.late_at END,
-    lower({of}.client_name), lower({of}.pipeline_name)
+WORST_HEALTH_FIRST = "array_position(ARRAY['failing', 'late', 'running', 'healthy', 'no_data'], {of}.health)"
+"""A number to order by; ``of`` is what the column health is of."""
+
+# Among the failing and the late, those that have been so for longest come first.
+_WORST_FIRST = f"""
+    {WORST_HEALTH_FIRST},
+    CASE {{of}}.health WHEN 'failing' THEN {{of}}.failing_since WHEN 'late' THEN {{of}}.late_at END,
+    lower({{of}}.client_name), lower({{of}}.pipeline_name)
 """
 
 

@@ -11,11 +11,11 @@ from functools import lru_cache
 
 from sqlalchemy import TextClause, text
 
+from chm_web.queries.health import WORST_HEALTH_FIRST
 from chm_web.queries.orderings import Ordering, microseconds
 
 _ID = "scope.pipeline_id"
 _NAMES = ("lower(scope.client_name)", "lower(scope.pipeline_name)")
-_WORST_FIRST = "array_position(ARRAY['failing', 'late', 'running', 'healthy', 'no_data'], scope.health)"
 
 
 class Order(enum.StrEnum):
@@ -30,7 +30,9 @@ class Order(enum.StrEnum):
 ORDERINGS = {
     Order.CLIENT: Ordering(names=_NAMES, id=_ID),
     Order.NAME: Ordering(names=_NAMES[::-1], id=_ID),
-    Order.HEALTH: Ordering(numbers=(_WORST_FIRST, microseconds("scope.since")), names=_NAMES, id=_ID),
+    Order.HEALTH: Ordering(
+        numbers=(WORST_HEALTH_FIRST.format(of="scope"), microseconds("scope.since")), names=_NAMES, id=_ID
+    ),
     Order.FINISHED: Ordering(numbers=(microseconds("scope.last_finished_at"),), names=_NAMES, id=_ID),
 }
 

@@ -38,6 +38,18 @@ SUSPICIONS = """
     WHERE r.rolname = %s
 """
 
+# For the record of changes.
+WHAT_IT_MAY = """
+    SELECT
+        (SELECT string_agg(c.relname, ', ' ORDER BY c.relname) FROM pg_class c
+         WHERE c.relnamespace = to_regnamespace('reporting') AND c.relkind IN ('r', 'v', 'm')
+             AND has_table_privilege(r.oid, c.oid, 'SELECT')) AS may_read,
+        (SELECT split_part(setting, '=', 2) FROM unnest(r.rolconfig) AS setting
+         WHERE starts_with(setting, 'statement_timeout=')) AS statement_timeout
+    FROM pg_roles r
+    WHERE r.rolname = %s
+"""
+
 # What the role may do beyond reading: by rights that everybody has here, and that only others can take away.
 LEFT_OPEN = """
     SELECT 'make temporary tables here: REVOKE TEMPORARY ON DATABASE '

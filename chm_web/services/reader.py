@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,12 +16,15 @@ from sqlalchemy.exc import DBAPIError
 
 from chm_web.extensions import db
 from chm_web.queries import reader_role as queries
+from chm_web.services.audit import Named, log_change
 from chm_web.services.exceptions import Conflict, FieldIssue, Invalid, NotFound, NotWritable, Unavailable
+from chm_web.services.redaction import REDACTED
 
 READER = "chm_reader"
 STATEMENT_TIMEOUT_SECONDS = 30
 SHORTEST_PASSWORD = 12
 
+_KIND = "database role"
 _ROLE_NAME = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
 
 
@@ -41,6 +44,7 @@ def grant_reader(
     new_password: bool = False,
     with_error_texts: bool = False,
     statement_timeout_seconds: int = STATEMENT_TIMEOUT_SECONDS,
+    by: str | None = None,
 ) -> Granted:
     """Make the role that may read the schema ``reporting`` and nothing else, or put right the one that is there.
 
@@ -53,6 +57,7 @@ def grant_reader(
         new_password: make a password up for a role that is there, too.
         with_error_texts: whether it may read the runs' error texts.
         statement_timeout_seconds: how long a statement of it may take.
+        by: who does it, for the record of changes.
 
     Raises:
         Invalid: the name or the password cannot be used.
@@ -63,6 +68,7 @@ def grant_reader(
     _check_password(password)
     with _administering(role) as (driver, place):
         is_new = not _find(driver, role)
+        before = _state(driver, role)
         made_up = secrets.token_hex(24) if password is None and (is_new or new_password) else None
         statements = queries.grant_statements(
             place,
@@ -72,12 +78,18 @@ def grant_reader(
         )
         _execute(driver, statements)
         left_open = [row[0] for row in driver.execute(queries.LEFT_OPEN, {"role": role}).fetchall()]
+        changes = _differences(before, _state(driver, role))
+        if password or made_up:
+            changes["password"] = (None if is_new else REDACTED, REDACTED)
         db.session.commit()
+    log_change("create" if is_new else "update", Named(_KIND, role), changes, by)
     return Granted(is_new=is_new, made_up_password=made_up, left_open=left_open)
 
 
-def revoke_reader(*, role: str = READER) -> None:
+def revoke_reader(*, role: str = READER, by: str | None = None) -> None:
     """Take the role's rights away, and drop it. Sessions that it has open can read nothing more.
+
+    ``by``: who does it, for the record of changes.
 
     Raises:
         Invalid: this cannot be such a role's name.
@@ -89,6 +101,7 @@ def revoke_reader(*, role: str = READER) -> None:
     with _administering(role) as (driver, place):
         if not _find(driver, role):
             raise NotFound(f"There is no role {role}.")
+        before = _state(driver, role)
         _execute(driver, queries.revoke_statements(place))
         elsewhere = None
         try:
@@ -96,7 +109,9 @@ def revoke_reader(*, role: str = READER) -> None:
                 driver.execute(queries.drop_statement(place))
         except DependentObjectsStillExist as err:
             elsewhere = err.diag.message_detail or str(err)
+        changes = _differences(before, _state(driver, role))
         db.session.commit()
+    log_change("update" if elsewhere else "delete", Named(_KIND, role), changes, by)
     if elsewhere:
         raise Conflict(
             f"{role} can read nothing here any more, but the role stays for its rights elsewhere: {elsewhere}"
@@ -181,6 +196,19 @@ def _find(driver: Driver, role: str) -> bool:
     if found:
         raise Conflict(f"There is a role {role} already that is more than a reader: {', '.join(found)}.")
     return True
+
+
+_State = Mapping[str, str | None]
+
+
+def _state(driver: Driver, role: str) -> _State:
+    """Give what the role may do now, by name; of one that is not there, nothing."""
+    row = driver.execute(queries.WHAT_IT_MAY, (role,)).fetchone() or (None, None)
+    return dict(zip(("may_read", "statement_timeout"), row, strict=True))
+
+
+def _differences(before: _State, after: _State) -> dict[str, tuple[str | None, str | None]]:
+    return {name: (before[name], after[name]) for name in before if before[name] != after[name]}
 
 
 def _execute(driver: Driver, statements: Sequence[Composed]) -> None:

@@ -111,7 +111,7 @@ def change_password() -> ResponseReturnValue:
 def sign_out_everywhere() -> ResponseReturnValue:
     """End all sessions of oneself, this one too. For whoever is signed in, and has one."""
     user = _own_session()
-    sessions.users().end_sessions(name=user.kept_as)
+    sessions.users().end_sessions(name=user.kept_as, by=user.kept_as)
     sessions.sign_out()
     sign_in.log_own_change("signed out everywhere", user)
     return redirect(url_for("account.sign_in_page"), code=303)
@@ -139,7 +139,7 @@ def _change_password(name: str) -> dict[str, str]:
     """Change a local user's password; gives what is wrong, by field."""
     try:
         sign_in.check_password(name=name, password=request.form.get("current", ""))
-        sessions.users().set_password(name=name, password=request.form.get("new", ""))
+        sessions.users().set_password(name=name, password=request.form.get("new", ""), by=name)
     except SignInRefused as err:
         return {"current": str(err) if isinstance(err, TooManyAttempts) else "This is not your password."}
     except Invalid as err:

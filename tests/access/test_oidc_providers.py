@@ -148,7 +148,7 @@ def test_claim_of_the_name_may_be_chosen(app: Flask, config: Config, provider: S
     assert "<dd>mira.k</dd>" in browser.get("/profile").text
 
 
-@pytest.mark.parametrize("name", ["", " ", "x" * 101, "a\nb", "token:write", 5, None])
+@pytest.mark.parametrize("name", ["", " ", "x" * 101, "a\nb", 5, None])
 def test_name_that_cannot_be_one_signs_nobody_in(app: Flask, config: Config, provider: StandIn, name: Any) -> None:
     provider.claims = {"upn": name}
     browser = app_at(provider, config, name_claim="upn").test_client()

@@ -25,6 +25,15 @@ def test_field_of_ones_own_is_asked_for_what_to_write() -> None:
     assert Answer().dump({"word": "secret", "plain": "x"}) == {"word": "SECRET", "plain": "x"}
 
 
+@pytest.mark.parametrize("thing", [{"word": "x"}, object()])
+def test_of_no_field_nothing_is_read_and_nothing_given(thing: object) -> None:
+    class Request(Schema):
+        word = fields.String(load_only=True)
+
+    assert Request().dump(thing) == {}
+    assert list(Request().read_values(thing)) == []
+
+
 def test_hook_that_would_never_be_called_is_refused() -> None:
     class Answer(Schema):
         word = fields.String()

@@ -12,8 +12,9 @@ from statistics import median
 import pytest
 
 from chm_web.demo.fleet import CLIENTS, PIPELINES, Pipeline, find_pipeline
-from chm_web.demo.history import WORDS, Run, runs_between
+from chm_web.demo.history import WORDS, Run
 from chm_web.demo.messages import failure_message, outage_message
+from tests.demo.seen import runs_between
 
 NOON = datetime(2026, 3, 11, 12, 7, 30, tzinfo=UTC)
 HOURS = [datetime(2026, 3, 11, hour, 7, 30, tzinfo=UTC) for hour in range(24)]

@@ -19,8 +19,9 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from chm_web.demo.fleet import PIPELINES
-from chm_web.demo.history import history_start, runs_between
+from chm_web.demo.history import history_start
 from chm_web.demo.partner import PartnerServer
+from tests.demo.seen import runs_between
 
 NOW = datetime(2026, 3, 11, 12, 7, 30, tzinfo=UTC)
 TOKEN = "s3cret-of-the-tests"

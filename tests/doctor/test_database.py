@@ -12,10 +12,10 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from chm_web import create_app
 from chm_web.config import Config
 from chm_web.extensions import db
 from chm_web.services.diagnosis import Level, judge_clock
+from tests.configured import app_of
 from tests.conftest import new_database
 from tests.doctor.conftest import Environ, trouble, troubles
 
@@ -86,12 +86,10 @@ def migrated(environ: Environ) -> Iterator[tuple[Environ, sa.Connection]]:
     """A database of its own with the newest schema: the environment that names it, and a connection."""
     with new_database(environ["CHM_DATABASE_URL"]) as url:
         own = {**environ, "CHM_DATABASE_URL": url}
-        app = create_app(Config.from_env(own))
-        with app.app_context():
+        with app_of(Config.from_env(own)):
             flask_migrate.upgrade()
             with db.engine.connect() as connection:
                 yield own, connection
-            db.engine.dispose()
 
 
 def test_a_schema_that_is_older_than_the_code(environ: Environ) -> None:

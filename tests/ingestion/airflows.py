@@ -32,6 +32,8 @@ from tests.ingestion.partners import FAST, Account, base_url
 CAPTURES = Path(__file__).parent / "captures"
 USER, PASSWORD = "chm", "airflow-password-0123"
 DAG = "chm_demo"
+FAILED_RUN = "manual__2026-11-23T01:58:38.517682+00:00"
+VERSIONS = ["3.3.2", "3.1.8", "2.11.2"]
 LONG_AGO = datetime(2026, 11, 1, tzinfo=UTC)
 
 

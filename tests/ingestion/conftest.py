@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -18,13 +19,13 @@ from pytest_httpserver import HTTPServer
 from redis import Redis
 from rq import Worker
 
-from chm_web import create_app
 from chm_web.config import ROOT, Config
-from chm_web.extensions import db
 from chm_web.ingestion.progress import IngestionJob
 from chm_web.ingestion.queue import get_job
 from chm_web.models import Pipeline
+from tests.configured import app_of
 from tests.factories import make_pipeline
+from tests.ingestion.airflows import Airflow, recorded
 from tests.ingestion.partners import TOKEN, base_url
 from tests.processes import environ_of
 
@@ -33,6 +34,12 @@ from tests.processes import environ_of
 def pipeline(app: Flask) -> Pipeline:
     """A pipeline that the partner knows as ``p``."""
     return make_pipeline(external_id="p")
+
+
+@pytest.fixture
+def airflow(httpserver: HTTPServer) -> Airflow:
+    """An Airflow 3 that has the recorded runs."""
+    return Airflow(httpserver, runs=recorded("dagruns_list_final")["dag_runs"])
 
 
 @dataclass
@@ -64,21 +71,20 @@ def children_of(pid: int) -> list[int]:
 @pytest.fixture
 def partner_app(committed_app: Flask, config: Config, httpserver: HTTPServer) -> Iterator[Flask]:
     """An app with real commits, whose one source is the test's HTTP server."""
-    app = create_app(
-        replace(
-            config,
-            partner_api_base_url=base_url(httpserver),
-            partner_api_token=TOKEN,
-            http_timeout_seconds=5,
-            http_backoff_seconds=0.01,
-            partner_page_size=10,
-        )
-    )
-    app.testing = True
-    with app.app_context():
+    with app_reading(httpserver, config) as app:
         yield app
-        db.session.remove()
-        db.engine.dispose()
+
+
+def app_reading(server: HTTPServer, config: Config, **changed: Any) -> AbstractContextManager[Flask]:
+    """An app of its own that reads a partner at the server, and with what else of its configuration is changed."""
+    settings: dict[str, Any] = {
+        "partner_api_base_url": base_url(server),
+        "partner_api_token": TOKEN,
+        "http_timeout_seconds": 5,
+        "http_backoff_seconds": 0.01,
+        "partner_page_size": 10,
+    }
+    return app_of(replace(config, **{**settings, **changed}))
 
 
 @pytest.fixture

@@ -8,27 +8,18 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from pytest_httpserver import HTTPServer
 
-from chm_web import create_app
 from chm_web.commands.sources import sources
 from chm_web.config import Config
-from chm_web.extensions import db
 from chm_web.ingestion.progress import JobState, SyncScope
 from chm_web.ingestion.queue import list_rejected, list_unmapped, read_signs, request_sync
 from chm_web.models import Platform, RunStatus
 from tests.factories import find_run, make_pipeline
-from tests.ingestion.airflows import DAG, LONG_AGO, PASSWORD, USER, Airflow, dag_run, recorded
-from tests.ingestion.conftest import WorkerProcess, wait_for
-from tests.ingestion.partners import TOKEN, base_url, stored
+from tests.ingestion.airflows import DAG, LONG_AGO, PASSWORD, USER, Airflow, dag_run
+from tests.ingestion.conftest import WorkerProcess, app_reading, wait_for
+from tests.ingestion.partners import base_url, stored
 
 StartWorker = Callable[[], WorkerProcess]
-
-
-@pytest.fixture
-def airflow(httpserver: HTTPServer) -> Airflow:
-    """An Airflow 3 that has the recorded runs."""
-    return Airflow(httpserver, runs=recorded("dagruns_list_final")["dag_runs"])
 
 
 @pytest.fixture
@@ -40,14 +31,8 @@ def partner_app(committed_app: Flask, config: Config, airflow: Airflow, tmp_path
     path.write_text(
         f'[sources.prod]\nkind = "airflow"\nbase_url = "{address}"\nusername = "{USER}"\npassword = "file:password"\n'
     )
-    app = create_app(
-        replace(config, sources_file=path, partner_api_base_url=address, partner_api_token=TOKEN, partner_page_size=10)
-    )
-    app.testing = True
-    with app.app_context():
+    with app_reading(airflow.server, config, sources_file=path) as app:
         yield app
-        db.session.remove()
-        db.engine.dispose()
 
 
 def test_an_ingestion_reads_the_account_and_tells_what_became_of_it(

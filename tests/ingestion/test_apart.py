@@ -17,11 +17,11 @@ import pytest
 import sqlalchemy as sa
 from pytest_httpserver import HTTPServer
 
-from chm_web import create_app
 from chm_web.access.permissions import Scope
 from chm_web.config import Config
 from chm_web.extensions import db
 from chm_web.models import Pipeline, Platform
+from tests.configured import app_of
 from tests.factories import make_client, make_pipeline
 from tests.ingestion.askers import HEALTH, READINESS, SYNC, Answer, Asker, asking
 from tests.ingestion.conftest import wait_until
@@ -83,13 +83,10 @@ def site(tmp_path: Path, tokens_file: Path) -> Iterator[Site]:
         }
         found = Site(environ=environ)
         serve_pages(found, partner)
-        app = create_app(Config.from_env(environ))
-        with app.app_context():
+        with app_of(Config.from_env(environ)):
             flask_migrate.upgrade()
             start_machines(stack, found, tmp_path)
             yield found
-            db.session.remove()
-            db.engine.dispose()
 
 
 def start_machines(stack: ExitStack, site: Site, directory: Path) -> None:

@@ -20,17 +20,15 @@ from redis import Redis
 from rq import Worker
 from werkzeug import Request, Response
 
-from chm_web import create_app
 from chm_web.config import ROOT, Config
-from chm_web.extensions import db
 from chm_web.ingestion.client import SourceBusy
 from chm_web.ingestion.job import open_client
 from chm_web.ingestion.progress import JobState, SyncScope
 from chm_web.ingestion.queue import get_job, places, request_sync
 from chm_web.ingestion.queue.places import HostPlaces, places_of
 from tests.factories import make_pipeline
-from tests.ingestion.conftest import WorkerProcess, wait_for, wait_until
-from tests.ingestion.partners import FAST, TOKEN, answers, base_url, page, run, source_at
+from tests.ingestion.conftest import WorkerProcess, app_reading, wait_for, wait_until
+from tests.ingestion.partners import FAST, answers, base_url, page, run, source_at
 
 StartWorker = Callable[[], WorkerProcess]
 
@@ -203,20 +201,9 @@ def partner_app(committed_app: Flask, config: Config, httpserver: HTTPServer, tm
     """An app with two sources on one host, which may be asked for three things at once."""
     path = tmp_path / "sources.toml"
     path.write_text(f'[sources.second]\nkind = "partner"\nbase_url = "{base_url(httpserver)}/second"\n')
-    app = create_app(
-        replace(
-            config,
-            sources_file=path,
-            partner_api_base_url=f"{base_url(httpserver)}/first",
-            partner_api_token=TOKEN,
-            partner_page_size=10,
-        )
-    )
-    app.testing = True
-    with app.app_context():
+    first = f"{base_url(httpserver)}/first"
+    with app_reading(httpserver, config, sources_file=path, partner_api_base_url=first) as app:
         yield app
-        db.session.remove()
-        db.engine.dispose()
 
 
 @pytest.fixture

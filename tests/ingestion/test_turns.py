@@ -14,14 +14,12 @@ from flask import Flask
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from chm_web import create_app
 from chm_web.config import Config
-from chm_web.extensions import db
 from chm_web.ingestion.progress import IngestionJob, JobState, SyncScope
 from chm_web.ingestion.queue import get_job, read_signs, request_sync
 from tests.factories import make_pipeline
-from tests.ingestion.conftest import WorkerProcess, wait_for, wait_until
-from tests.ingestion.partners import TOKEN, base_url, page, run
+from tests.ingestion.conftest import WorkerProcess, app_reading, wait_for, wait_until
+from tests.ingestion.partners import base_url, page, run
 
 StartWorker = Callable[[], WorkerProcess]
 
@@ -39,22 +37,10 @@ def partner_app(committed_app: Flask, config: Config, httpserver: HTTPServer, tm
     path.write_text(
         "".join(f'[sources.{name}]\nkind = "partner"\nbase_url = "{address}/{name}"\n' for name in ("second", "third"))
     )
-    app = create_app(
-        replace(
-            config,
-            sources_file=path,
-            partner_api_base_url=f"{address}/partner",
-            partner_api_token=TOKEN,
-            partner_page_size=10,
-            ingest_every_seconds=EVERY,
-        )
-    )
-    app.testing = True
-    with app.app_context():
+    changed = {"partner_api_base_url": f"{address}/partner", "ingest_every_seconds": EVERY}
+    with app_reading(httpserver, config, sources_file=path, **changed) as app:
         make_pipeline(external_id="p")
         yield app
-        db.session.remove()
-        db.engine.dispose()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from chm_web import create_app
 from chm_web.access.permissions import Scope
 from chm_web.commands.processes import Child
 from chm_web.config import ROOT, Config
@@ -21,6 +20,7 @@ from chm_web.extensions import db
 from chm_web.ingestion.progress import IngestionJob, JobState, SyncScope
 from chm_web.ingestion.queue import count_live_workers, request_sync
 from chm_web.models import Pipeline, Run
+from tests.configured import app_of
 from tests.http import answers, free_port
 from tests.ingestion.conftest import wait_for
 from tests.platforms.airflow_server import AirflowServer, running_airflow
@@ -131,12 +131,8 @@ def airflow(chm: Chm, airflow_port: int, airflow_passwords: dict[str, str]) -> I
 @pytest.fixture
 def reading_app(committed_app: Flask, chm: Chm) -> Iterator[Flask]:
     """The app with CHM's sources, to ask for an ingestion."""
-    app = create_app(Config.from_env(chm.environ))
-    app.testing = True
-    with app.app_context():
+    with app_of(Config.from_env(chm.environ)) as app:
         yield app
-        db.session.remove()
-        db.engine.dispose()
 
 
 @pytest.fixture

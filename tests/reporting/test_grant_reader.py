@@ -13,10 +13,10 @@ from click.testing import Result
 from flask import Flask
 from psycopg.errors import InsufficientPrivilege
 
-from chm_web import create_app
 from chm_web.commands.reader import grant_reader
 from chm_web.config import Config
 from chm_web.extensions import db
+from tests.configured import app_of
 from tests.conftest import new_database
 from tests.reporting.conftest import PASSWORD, Connect, new_role_name, plain
 
@@ -251,17 +251,10 @@ def modest_app(app: Flask, config: Config) -> Iterator[Flask]:
         connection.execute(sa.text(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'"))
         connection.execute(sa.text(f"GRANT SELECT ON alembic_version TO {role}"))
     url = sa.make_url(config.database_url).set(username=role, password=password)
-    modest = create_app(
-        Config(
-            database_url=url.render_as_string(hide_password=False),
-            redis_url=config.redis_url,
-            secret_key=config.secret_key,
-        )
-    )
+    address = url.render_as_string(hide_password=False)
     try:
-        with modest.app_context():
+        with app_of(Config(database_url=address, redis_url=config.redis_url, secret_key=config.secret_key)) as modest:
             yield modest
-            db.engine.dispose()
     finally:
         with db.engine.begin() as connection:
             connection.execute(sa.text(f"REVOKE ALL ON alembic_version FROM {role}"))
