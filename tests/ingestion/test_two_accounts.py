@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,7 @@ import pytest
 from flask import Flask
 from pytest_httpserver import HTTPServer
 
-from chm_web import create_app
 from chm_web.config import Config
-from chm_web.extensions import db
 from chm_web.ingestion.account import NO_TEXT
 from chm_web.ingestion.progress import SyncScope
 from chm_web.ingestion.queue import request_sync
@@ -23,8 +20,8 @@ from chm_web.models import Pipeline, Platform, RunStatus
 from chm_web.services.runs import record_runs
 from tests.factories import find_run, make_pipeline, make_record
 from tests.ingestion.airflows import DAG, PASSWORD, USER, Airflow, airflow_source, dag_run, read_account
-from tests.ingestion.conftest import WorkerProcess, wait_for
-from tests.ingestion.partners import TOKEN, base_url
+from tests.ingestion.conftest import WorkerProcess, app_reading, wait_for
+from tests.ingestion.partners import base_url
 
 TOLD = "extract: ValueError: vendor file missing: orders_20261123.csv"
 
@@ -94,14 +91,8 @@ def partner_app(
             for name, one in (("a_other", elsewhere), ("b_ours", airflow))
         )
     )
-    # The partner has no pipelines.
-    partner = base_url(airflow.server)
-    app = create_app(replace(config, sources_file=path, partner_api_base_url=partner, partner_api_token=TOKEN))
-    app.testing = True
-    with app.app_context():
+    with app_reading(airflow.server, config, sources_file=path) as app:
         yield app
-        db.session.remove()
-        db.engine.dispose()
 
 
 def test_two_configured_accounts_leave_it_to_the_one_that_knows(
