@@ -19,7 +19,7 @@ def create_app(config: Config | None = None, *, answers_requests: bool = False, 
     Raises:
         ConfigError: the environment does not describe a configuration that can work.
     """
-    from chm_web import api, errors, hosts, request_ids, web
+    from chm_web import api, errors, hosts, query_strings, request_ids, web
     from chm_web.access import guard, oidc, proxy, sessions, sign_in
     from chm_web.extensions import connect_arguments, csrf, db, htmx, migrate
     from chm_web.ingestion import queue
@@ -47,6 +47,7 @@ def create_app(config: Config | None = None, *, answers_requests: bool = False, 
         MAX_CONTENT_LENGTH=config.max_request_bytes,
         WTF_CSRF_TIME_LIMIT=None,
     )
+    query_strings.init_app(app)
     request_ids.init_app(app)
     hosts.init_app(app)
     sessions.init_app(app)

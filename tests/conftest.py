@@ -132,17 +132,24 @@ def _begin_with_nothing(sender: Flask, **_: Any) -> None:
 @pytest.fixture
 def app(base_app: Flask) -> Iterator[Flask]:
     """The app in a context and a transaction of the test's own, with an empty Redis."""
-    with base_app.app_context(), db.engine.connect() as connection:
-        engines = db._app_engines[base_app]
+    with rolled_back(base_app):
+        yield base_app
+
+
+@contextmanager
+def rolled_back(app: Flask) -> Iterator[None]:
+    """Work in a context of the app's and in one transaction that is rolled back, with an empty Redis."""
+    with app.app_context(), db.engine.connect() as connection:
+        engines = db._app_engines[app]
         engine = engines[None]
         transaction = connection.begin()
         db.session.remove()
         # Code under test may commit: its session works in savepoints of this transaction.
         db.session.session_factory.configure(join_transaction_mode="create_savepoint")
         engines[None] = connection  # type: ignore[assignment]
-        Redis.from_url(base_app.config["CHM"].redis_url).flushdb()
+        Redis.from_url(app.config["CHM"].redis_url).flushdb()
         try:
-            yield base_app
+            yield
         finally:
             db.session.remove()
             engines[None] = engine

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,12 +15,13 @@ import sqlalchemy as sa
 from flask import Flask
 
 from chm_web.access.permissions import Scope
-from chm_web.config import ROOT, Config
+from chm_web.config import Config
 from chm_web.extensions import db
 from tests.factories import make_client, make_pipeline
-from tests.http import PREFIX, answers, free_port
+from tests.http import PREFIX, answers
 from tests.ingestion.conftest import wait_until
 from tests.processes import environ_of
+from tests.web_server import running_gunicorn
 
 pytestmark = pytest.mark.slow
 
@@ -73,25 +73,14 @@ class Service:
 @pytest.fixture
 def service(committed_app: Flask, config: Config, tokens: dict[Scope, str], tmp_path: Path) -> Iterator[Service]:
     """The app behind gunicorn."""
-    port = free_port()
     environ = environ_of(
         config,
         CHM_USERS_FILE=str(tmp_path / "users.json"),
         CHM_TOKENS_FILE=str(config.tokens_file),
         CHM_MAX_REQUEST_BYTES=str(MAX_BYTES),
     )
-    command = [sys.executable, "-m", "gunicorn", "wsgi:app", "--bind", f"127.0.0.1:{port}", "--threads", "2"]
-    log = tmp_path / "gunicorn.log"
-    with log.open("wb") as output:
-        server = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT)
-    found = Service(f"http://127.0.0.1:{port}", tokens[Scope.WRITE], server)
-    try:
-        wait_until(lambda: answers(f"{found.address}/healthz") or server.poll() is not None, seconds=60)
-        assert server.poll() is None, log.read_text()
-        yield found
-    finally:
-        server.terminate()
-        server.wait(30)
+    with running_gunicorn(environ, tmp_path / "gunicorn.log") as (port, server):
+        yield Service(f"http://127.0.0.1:{port}", tokens[Scope.WRITE], server)
 
 
 def test_ids_of_any_characters_come_back_unchanged(service: Service) -> None:

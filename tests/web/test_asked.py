@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 from werkzeug.exceptions import BadRequest
 
 from chm_web.models import RunStatus
@@ -118,3 +121,21 @@ def test_order_by_what_there_is_not_is_a_bad_request(app: Flask, order: str) -> 
 def test_parameters_leave_out_what_is_empty_and_what_means_something_to_flask(app: Flask) -> None:
     with app.test_request_context("/?q=a&platform=&_scheme=javascript&endpoint=static"):
         assert asked.parameters() == {"q": "a"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/clients", "/runs.csv", "/no/such/page", "/static/css/chm.css", "/api/v1/clients", "/sign-in"]
+)
+@pytest.mark.parametrize("query", ["q=\xff", "next=\xe9&q=\xc3\x28", "\xff"])
+def test_bytes_that_are_no_text_are_read_as_if_they_were_escaped(client: FlaskClient, path: str, query: str) -> None:
+    def ask(sent: str) -> tuple[int, str]:
+        response = client.get(path, environ_overrides={"QUERY_STRING": sent}, headers={"X-Request-ID": "the-same-id"})
+        return response.status_code, re.sub(r"csrf[^>]+>|\d\d:\d\d:\d\d", "", response.text)
+
+    assert ask(query) == ask(quote(query, safe="=&", encoding="latin-1"))
+
+
+def test_bytes_that_are_no_text_lead_nobody_elsewhere_than_to_sign_in(app: Flask) -> None:
+    response = app.test_client().get("/clients", environ_overrides={"QUERY_STRING": "q=\xff"})
+
+    assert (response.status_code, response.location) == (303, "/sign-in?next=/clients?q%3D%25FF")
