@@ -86,6 +86,7 @@ def run(bench: Bench) -> Report:
     endurance = _long_session(bench, rows, LONG_SESSION_PAGES // (20 if bench.quick else 1))
     if bench.profile:
         _profile(bench, rows)
+    bench.rebuild_indexes()
     method = (
         f"{rounds} rounds a case of {rows:,} rows a writer, COPY and `record_runs` in turn, a transaction a page, "
         "every writer a process of its own. Median (lowest to highest); ratios are medians of the rounds' own."
