@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Flask, Response, g, jsonify, render_template, request
+from flask.globals import request_ctx
 from flask.typing import ResponseReturnValue
 from psycopg.errors import QueryCanceled
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -125,8 +126,8 @@ def render_error(status: int, message: str, details: Sequence[FieldIssue] = ()) 
     if request.path.startswith(API_PREFIX):
         issues = [{"field": detail.field, "issue": detail.issue} for detail in details]
         response = jsonify(error={"code": CODES[status], "message": message, "details": issues})
-    elif request.path.startswith(PING_PREFIX):
-        # Read by people in the mails that cron sends them.
+    elif request.path.startswith(PING_PREFIX) or request_ctx.url_adapter is None:
+        # Read by people in the mails that cron sends them. And where the host can be none, a page could link nowhere.
         response = Response(f"{message}\n", mimetype="text/plain")
     else:
         page = render_template(

@@ -77,3 +77,13 @@ def test_unknown_page_says_what_to_do(client: FlaskClient) -> None:
     assert response.status_code == 404
     assert "Go to the overview" in response.text
     assert response.headers["X-Request-ID"] in response.text
+
+
+@pytest.mark.parametrize("path", ["/", "/static/css/chm.css", "/ping/key", "/api/v1/clients"])
+@pytest.mark.parametrize("host", [".", "a" * 64, f"{'9' * 64}.example:80", "a..b"])
+def test_host_that_can_be_none_is_refused_in_words(client: FlaskClient, path: str, host: str) -> None:
+    response = client.get(path, headers={"Host": host})
+
+    assert response.status_code == 400
+    assert "CHM does not answer under this host name." in response.text
+    assert {name: response.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
