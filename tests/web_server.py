@@ -22,7 +22,7 @@ def running_gunicorn(environ: Mapping[str, str], log: Path) -> Iterator[tuple[in
         server = subprocess.Popen(command, cwd=ROOT, env=dict(environ), stdout=output, stderr=subprocess.STDOUT)
     try:
         url = f"http://127.0.0.1:{port}/healthz"
-        wait_until(lambda: answers(url) or server.poll() is not None, seconds=60)
+        wait_until(lambda: answers(url) or server.poll() is not None, seconds=180)
         assert server.poll() is None, log.read_text()
         yield port, server
     finally:

@@ -26,8 +26,8 @@ _TOLD = {
         rb"site-packages|/usr/lib/python|root:x:0:|" + re.escape(str(ROOT).encode()) + rb"[/<\"']"
     ),
     "the database's words": re.compile(
-        rb"psycopg|sqlalchemy|\bSELECT\b.{1,200}\bFROM\b|INSERT INTO|invalid input syntax|invalid byte sequence"
-        rb"|violates [a-z -]+ constraint|relation \"",
+        rb"\(psycopg|sqlalche\.me|\[SQL:|\bSELECT\b.{1,200}\bFROM\b|INSERT INTO"
+        rb"|invalid input syntax|invalid byte sequence|violates [a-z -]+ constraint|relation \"",
         re.DOTALL,
     ),
     "the server's own page": re.compile(rb"<title>(?:500 )?Internal Server Error"),
@@ -136,7 +136,9 @@ def _harm_in(element: Any) -> Iterator[str]:
     is_data = tag == "script" and element.get("type") == "application/json"
     if tag == "script" and not is_data and ((element.text or "").strip() or not _is_ours(element.get("src", ""))):
         yield f"it holds a script: {element.get('src')} {(element.text or '')[:60]!r}"
-    if tag in _FOREIGN or (tag == "meta" and element.get("http-equiv")):
+    # A page may ask for itself again after some seconds.
+    leads = tag == "meta" and element.get("http-equiv") and not element.get("content", "").isdecimal()
+    if tag in _FOREIGN or leads:
         yield f"it holds a {tag}"
     for name, value in element.attrib.items():
         if re.match(r"(?:hx-)?on", name.lower()) or name.lower() in ("style", "srcdoc"):

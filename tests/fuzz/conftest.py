@@ -62,7 +62,7 @@ def site(base_app: Flask, config: Config, tokens: dict[Scope, str]) -> Iterator[
         link = f"/sign-in/link/{users.make_link(name=Role.VIEWER)}"
         with base_app.test_request_context():
             ping = f"/ping/{ping_key(ids[0])}?rid=nightly"
-        crawl.walk(None, (*_UNLINKED, link, ping, "/healthz", "/readyz"))
+        crawl.walk(None, (*_UNLINKED, link, ping, "/healthz"))
         for role in Role:
             crawl.walk(role, ("/", *_UNLINKED))
         # Whoever signs in has a name: what the form holds by itself leads nowhere.

@@ -16,12 +16,12 @@ from chm_web.access.permissions import Role
 from tests.fuzz.answers import Answer, parse
 from tests.fuzz.sending import Sending, urlencoded
 
-Ask = Callable[[Role, Sending], list[Answer]]
+Ask = Callable[[Role | None, Sending], list[Answer]]
 Values = dict[str, list[str]]
 
 # Of addresses that differ in their values alone so many are looked at, and so many of a rule at all.
 _SAME = 2
-_OF_A_RULE = 6
+_OF_A_RULE = 4
 _MAX_VALUES = 8
 
 
@@ -53,9 +53,9 @@ class Crawl:
     app: Flask
     ask: Ask
     targets: dict[tuple[str, str, tuple[str, ...]], Target] = field(default_factory=dict)
-    judged: list[tuple[Role, Sending, Answer]] = field(default_factory=list)
+    judged: list[tuple[Role | None, Sending, Answer]] = field(default_factory=list)
 
-    def walk(self, role: Role, starts: tuple[str, ...]) -> None:
+    def walk(self, role: Role | None, starts: tuple[str, ...]) -> None:
         """Go wherever the pages lead that somebody of a role is shown, and send each form once as it stands."""
         waiting, seen, often = list(starts), set[str](), defaultdict[tuple[str, ...], int](int)
         sent = set[str]()
@@ -72,12 +72,12 @@ class Crawl:
             for answer in self._look(role, Sending("GET", split.path, split.query)):
                 waiting += self._read(role, address, answer, sent)
 
-    def _look(self, role: Role, sending: Sending) -> list[Answer]:
+    def _look(self, role: Role | None, sending: Sending) -> list[Answer]:
         answers = self.ask(role, sending)
         self.judged += [(role, sending, answer) for answer in answers]
         return [answer for answer in answers if answer.is_page]
 
-    def _read(self, role: Role, address: str, answer: Answer, sent: set[str]) -> Iterator[str]:
+    def _read(self, role: Role | None, address: str, answer: Answer, sent: set[str]) -> Iterator[str]:
         """Note what a page sends, and give where it leads."""
         tree = parse(answer.body)
         if tree is None:
@@ -96,7 +96,7 @@ class Crawl:
                 sent.add(f"{target.rule} {sorted(fields)}")
                 yield from self._send_as_it_stands(role, action, fields, sent)
 
-    def _send_as_it_stands(self, role: Role, action: str, fields: Values, sent: set[str]) -> Iterator[str]:
+    def _send_as_it_stands(self, role: Role | None, action: str, fields: Values, sent: set[str]) -> Iterator[str]:
         """Send a form: what it is answered with may hold another one, such as a question."""
         pairs = tuple((name.encode(), values[0].encode()) for name, values in fields.items() if values)
         split = urlsplit(action)

@@ -153,7 +153,7 @@ def _open(app: Flask, by: Visit, sending: Sending) -> TestResponse:
         input_stream=io.BytesIO(body) if has_body else None,
         content_type=(sending.shape.value or None) if has_body else None,
         content_length=len(body) if has_body else None,
-        headers={"Cookie": by.cookie, "X-CSRFToken": by.csrf_token},
+        headers=Headers({"Cookie": by.cookie, "X-CSRFToken": by.csrf_token}),
         environ_overrides={
             "PATH_INFO": unquote_to_bytes(sending.path).decode("latin-1"),
             "QUERY_STRING": sending.query,

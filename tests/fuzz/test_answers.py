@@ -37,6 +37,7 @@ FINE: dict[str, Answer] = {
     "markup in JSON": answer_with(f'{{"name": "{MARKUP[0]}"}}', kind="application/json"),
     "a formula as text": answer_with(f"name\r\n'=A1+{MARK}\r\n-12.5\r\n", kind="text/csv; charset=utf-8"),
     "data of a chart": answer_with(PAGE.format('<script type="application/json">{"a": 1}</script>')),
+    "a page that asks for itself": answer_with('<meta http-equiv="refresh" content="2"><p>Working</p>'),
     "a redirect": answer_with(status=303, Location="/clients?next=//evil.example"),
     "an empty part": answer_with("\n"),
 }
@@ -52,7 +53,7 @@ BAD: dict[str, tuple[Answer, str]] = {
     "a secret": (answer_with(f"<p>{SECRET}</p>"), "secret"),
     "a secret in a header": (answer_with(Set_Cookie=f"a={SECRET}"), "secret"),
     "a calculation": (answer_with(f"<p>{PRODUCT}</p>"), "template"),
-    "a header of another's": (answer_with(**{INJECTED: "1"}), "header"),
+    "a header of another's": (answer_with(X_Injected="1"), "header"),
     "a cookie of another's": (answer_with(Set_Cookie=f"{INJECTED}=1"), "header"),
     "no policy": (answer_with(Content_Security_Policy=""), "policy"),
     "a frame of another's": (answer_with(X_Frame_Options="SAMEORIGIN"), "X-Frame-Options"),
@@ -75,6 +76,7 @@ BAD: dict[str, tuple[Answer, str]] = {
     "a link to a script": (answer_with(f'<a href=" JavaScript:{MARK}">here</a>'), "leads"),
     "a link to another site": (answer_with('<a href="/\\evil.example/">here</a>'), "leads"),
     "a frame": (answer_with("<iframe></iframe>"), "iframe"),
+    "a page that leads on": (answer_with('<meta http-equiv="refresh" content="0; url=/x">'), "meta"),
     "a base": (answer_with("<head><base href=/x></head>"), "base"),
     **{
         f"formula {number}": (
