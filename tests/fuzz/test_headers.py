@@ -259,7 +259,6 @@ def several(draw: st.DrawFn, names: tuple[str, ...]) -> Lines:
 def test_headers_that_the_app_reads_are_seen(server: Server) -> None:
     known = {
         "Host",
-        "Cookie",
         "Authorization",
         "If-Match",
         "If-None-Match",
