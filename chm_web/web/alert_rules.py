@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -40,6 +41,10 @@ LOOK = "look"
 """The button that shows what a form stands for without saving it, for browsers without JavaScript."""
 
 _CHANNELS: Options = [(channel, words(channel)) for channel in Channel]
+_TELLS = {
+    RuleType.ON_FAILURE: "When a pipeline starts failing",
+    RuleType.FAILURES_IN_WINDOW: "When a pipeline fails several times within a while",
+}
 _FILTERS = ("client_id", "enabled", "channel", "type", "q", "cursor")
 _CSV_HEAD = (
     *("client", "pipeline", "type", "threshold", "window_minutes", "channel", "destination", "enabled"),
@@ -147,9 +152,16 @@ def delete(rule_id: UUID) -> BaseResponse | str:
 
 @blueprint.get("/scope", allow=Permission.OPERATE)
 def scope() -> Response:
-    """Show the choice of a client's pipelines alone, for a form whose client was changed. For operators and admins."""
-    client_id = asked.uuid("client_id")
-    page = render_template("alert_rules/_pipeline.html", values={}, issues={}, pipelines=_pipelines(client_id))
+    """Show the choice of a client's pipelines alone, for a form whose client was changed. For operators and admins.
+
+    ``pipeline_id`` is the one that is chosen, where it is one of them.
+    """
+    page = render_template(
+        "alert_rules/_pipeline.html",
+        values={"pipeline_id": asked.uuid("pipeline_id")},
+        issues={},
+        pipelines=_pipelines(asked.uuid("client_id")),
+    )
     response = make_response(page)
     # What the form stands for is looked at again once it holds the new choice, and no sooner.
     response.headers["HX-Trigger-After-Swap"] = "chm:scoped"
@@ -209,13 +221,22 @@ def _values_of(rule: AlertRule) -> dict[str, Any]:
 
 
 def _theirs(issues: forms.Issues, values: dict[str, Any], rule: AlertRule) -> dict[str, forms.Theirs]:
-    """Give what somebody else has made of a rule meanwhile, its client and pipeline by name."""
+    """Give what somebody else has made of a rule meanwhile, its client and pipeline by name.
+
+    A pipeline can be chosen among its client's alone: where the client differs, the two are told of and taken together.
+    """
     now = _values_of(rule)
-    names = {
-        **naming.name_clients(client_ids={now["client_id"]} - {None}),
-        **naming.name_pipelines(pipeline_ids={now["pipeline_id"]} - {None}),
-    }
-    return forms.differences(issues, values, now, names)
+    client_names = naming.name_clients(client_ids={now["client_id"]} - {None})
+    pipeline_names = naming.name_pipelines(pipeline_ids={now["pipeline_id"]} - {None})
+    theirs = forms.differences(issues, values, now, {**client_names, **pipeline_names, **_TELLS})
+    pipeline = theirs.pop("pipeline_id", None)
+    covered = pipeline_names.get(now["pipeline_id"], "all pipelines of the client")
+    if "client_id" in theirs:
+        client = theirs["client_id"]
+        theirs["client_id"] = replace(client, words=f"{client.words}: {covered}")
+    elif pipeline:
+        theirs["pipeline_id"] = replace(pipeline, words=covered)
+    return theirs
 
 
 def _form(
@@ -236,6 +257,7 @@ def _form(
         clients=client_options(),
         pipelines=_pipelines(_as_uuid(values.get("client_id"))),
         channels=_CHANNELS,
+        tells=list(_TELLS.items()),
         look=LOOK,
         **_preview(values, rule.id if rule else None),
     )

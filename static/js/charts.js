@@ -4,6 +4,7 @@
   "use strict";
 
   var OF_STATUS = { failed: "--chm-bad", success: "--chm-ok", none: "--chm-none" };
+  var NAME_LENGTH = 36;
   var SERIES = ["--chm-series-1", "--chm-series-2", "--chm-series-3", "--chm-series-4", "--chm-series-5", "--chm-series-6"];
   var STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400, 172800];
   var drawn = {};
@@ -47,6 +48,15 @@
     return set;
   }
 
+  // Boxes throughout, since the dashes of a line would fray its box; names that a line of the legend can hold.
+  function legend(chart) {
+    return window.Chart.defaults.plugins.legend.labels.generateLabels(chart).map(function (label) {
+      label.lineDash = [];
+      if (label.text.length > NAME_LENGTH) label.text = label.text.slice(0, NAME_LENGTH - 1) + "\u2026";
+      return label;
+    });
+  }
+
   function options(chart, narrow) {
     var grid = colour("--chm-line");
     var ink = colour("--chm-quiet");
@@ -62,7 +72,7 @@
         if (target) window.location.assign(target);
       },
       plugins: {
-        legend: { display: chart.series.length > 1, position: "bottom", labels: { color: ink, boxWidth: 12, boxHeight: 12, font: { size: 13 } } },
+        legend: { display: chart.series.length > 1, position: "bottom", labels: { color: ink, boxWidth: 12, boxHeight: 12, font: { size: 13 }, generateLabels: legend } },
         tooltip: { filter: function (item) { return item.raw !== null; }, callbacks: { label: function (item) { return item.dataset.label + ": " + figure(item.raw, chart.unit); } } },
       },
       scales: axes(chart, narrow, grid, ink, stacked),

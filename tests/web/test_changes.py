@@ -39,6 +39,14 @@ def test_newly_failing_pipeline_shows_what_it_was_and_why(client: FlaskClient) -
         assert expected in page
 
 
+def test_changes_lead_to_the_flaky_pipelines(client: FlaskClient) -> None:
+    make_healthy()
+
+    part = client.get("/overview/changes", headers=PARTIAL).text
+
+    assert '<a href="/insights">flaky pipelines</a>' in part
+
+
 def test_recovery_is_told(client: FlaskClient) -> None:
     pipeline = make_failing(hours=30, name="came_back")
     make_run(pipeline, started_at=ago(hours=2), finished_at=ago(hours=1))

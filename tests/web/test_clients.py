@@ -23,6 +23,7 @@ def test_client_page_lists_its_pipelines_worst_first(client: FlaskClient) -> Non
 
     assert "<h1>Acme Retail</h1>" in page
     assert page.index("very_broken") < page.index("all_well")
+    assert '<a class="fact" href="#pipelines">2 pipelines</a>' in page
 
 
 def test_client_page_counts_runs_of_the_window_by_status(client: FlaskClient) -> None:
