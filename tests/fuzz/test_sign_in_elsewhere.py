@@ -21,6 +21,12 @@ pytestmark = pytest.mark.slow
 ADDRESSES = [f"192.0.2.{number}" for number in range(250)]
 
 
+def arrive(browser: FlaskClient, address: str) -> None:
+    """Come from another address, as nobody yet."""
+    browser.environ_base["REMOTE_ADDR"] = address
+    browser.delete_cookie(browser.application.config["SESSION_COOKIE_NAME"])
+
+
 def problems_with(response: TestResponse) -> list[str]:
     """What is wrong with an answer."""
     answer = Answer(response.status_code, Headers(response.headers), response.get_data())
@@ -30,7 +36,7 @@ def problems_with(response: TestResponse) -> list[str]:
 @pytest.mark.parametrize("name", ["state", "code", "error", "error_description", "iss", "of no meaning"])
 def test_nothing_that_comes_back_makes_it_fail(browser: FlaskClient, provider: StandIn, name: str) -> None:
     for value, address in zip(HOSTILE, ADDRESSES, strict=False):
-        browser.environ_base["REMOTE_ADDR"] = address
+        arrive(browser, address)
         # Beside what is wrong, all that signing in takes, but for the code: that is the provider's to judge.
         right = {"state": begin(browser, provider)["state"], "code": "a-code-of-the-provider"}
         pairs = {**{key: text.encode() for key, text in right.items()}, name: value}
@@ -44,8 +50,7 @@ def test_nothing_that_comes_back_makes_it_fail(browser: FlaskClient, provider: S
 
 def test_no_page_asked_for_leads_elsewhere_in_the_end(browser: FlaskClient, provider: StandIn) -> None:
     for value, address in zip(HOSTILE, ADDRESSES, strict=False):
-        browser.environ_base["REMOTE_ADDR"] = address
-        browser.delete_cookie(browser.application.config["SESSION_COOKIE_NAME"])
+        arrive(browser, address)
         start = browser.get("/sign-in/oidc", query_string=urlencoded(((b"next", value),)))
         assert start.location.startswith(provider.issuer), value
         asked = dict(pair.split("=", 1) for pair in start.location.partition("?")[2].split("&"))
