@@ -10,7 +10,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 LOCKS := requirements.txt requirements-dev.txt
 PLATFORMS := .chm-platforms/airflow-venv/.installed .chm-platforms/dbt-venv/.installed
-SOURCES := chm_web tests benchmarks dashboards pictures wsgi.py worker.py migrations/env.py migrations/lint.py
+SOURCES := chm_web tests benchmarks dashboards pictures wsgi.py worker.py gunicorn.conf.py migrations/env.py migrations/lint.py
 
 help:
 	@echo "make demo        the whole of CHM on this machine: databases, a partner, a worker, the web app"

@@ -30,9 +30,9 @@ from tests.web_server import running_gunicorn
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
 PROXY_SECRET = "planted-secret-shared-with-the-proxy"
-# What stands before the app reads these, whatever the app itself does. Not SCRIPT_NAME and PATH_INFO: gunicorn takes
-# them from a peer of this machine as its proxy's word, and answers 500 to what does not fit the address.
-ALWAYS = ("Transfer-Encoding", "Expect", "Upgrade", "Trailer", "Te", "X-Forwarded-Host")
+# What stands before the app reads these, whatever the app itself does; the last two gunicorn would take from a peer of
+# this machine as its proxy's word.
+ALWAYS = ("Transfer-Encoding", "Expect", "Upgrade", "Trailer", "Te", "X-Forwarded-Host", "SCRIPT_NAME", "PATH_INFO")
 ALSO = (
     "Accept-Language",
     "Accept-Encoding",
@@ -60,6 +60,8 @@ SPECIAL: dict[str, tuple[bytes, ...]] = {
         b".",
     ),
     "X-Forwarded-For": (b"::ffff:127.0.0.1", b"1.2.3.4, , ::1%eth0", b"127.0.0.1," * 700, b"256.1.1.1", b"1.2.3.4:80"),
+    "SCRIPT_NAME": (b"/elsewhere", b"/api", b"/"),
+    "PATH_INFO": (b"/elsewhere", b"/api/v1/clients", b""),
     "X-Forwarded-Proto": (b"https", b"HTTPS", b"javascript", b"https, http"),
     "X-Forwarded-Host": (ELSEWHERE.encode(), b"localhost@" + ELSEWHERE.encode()),
     "Authorization": (
