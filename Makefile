@@ -7,8 +7,9 @@ SHELL := /bin/sh
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo "$$p"; break; }; done)
 BIN := .venv/bin
+RUNTIME := .venv/.runtime
 STAMP := .venv/.installed
-LOCKS := requirements.txt requirements-dev.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PLATFORMS := .chm-platforms/airflow-venv/.installed .chm-platforms/dbt-venv/.installed
 SOURCES := chm_web tests benchmarks dashboards pictures wsgi.py worker.py gunicorn.conf.py migrations/env.py migrations/lint.py
 
@@ -25,20 +26,25 @@ help:
 	@echo "make sbom        what CHM is made of (CycloneDX), written to build/"
 	@echo "make setup       .venv with everything (the others do it when needed)"
 
-$(STAMP): $(LOCKS) pyproject.toml package-lock.json requirements-node.txt chm_web/assets.py
+# What CHM itself runs on; the tools of its developers are more than half of all there is to install.
+$(RUNTIME): requirements.txt pyproject.toml package-lock.json requirements-node.txt chm_web/assets.py
 	@test -n "$(PYTHON)" || { echo "CHM needs Python 3.11, 3.12 or 3.13; none is on PATH." >&2; exit 1; }
 	@test -x $(BIN)/python || echo "Building .venv: about a minute, once."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
 		{ echo "Making .venv failed. On Debian and Ubuntu: apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-node.txt
+	@$(PIP) --require-hashes -r requirements.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@command -v npm >/dev/null || $(PIP) --require-hashes -r requirements-node.txt
 	@$(BIN)/python -m chm_web.assets
+	@touch $@
+
+$(STAMP): $(RUNTIME) requirements-dev.txt
+	@$(PIP) --require-hashes -r requirements-dev.txt
 	@touch $@
 
 setup: $(STAMP)
 
-demo: $(STAMP)
+demo: $(RUNTIME)
 	@exec $(BIN)/chm demo $(ARGS)
 
 # One more than there are processors, up to eight: many tests wait, for a worker, a browser or a server.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -37,7 +38,7 @@ from benchmarks.soak_parts import EmbeddedServer, Part, Program, web_server
 from benchmarks.soak_watch import Watch
 from chm_web import create_app
 from chm_web.commands.processes import ProcessError
-from chm_web.config import Config
+from chm_web.config import ROOT, Config
 from chm_web.embedded import EmbeddedError
 from chm_web.ingestion.progress import JobState, SyncScope
 from chm_web.models import PipelineType, Platform
@@ -103,8 +104,16 @@ def _soak(stack: ExitStack, console: Console, *, seconds: float, pause: float) -
     problems += _print_growth(console, watch)
     for problem in problems[:20]:
         console.print(problem, style="red", markup=False)
-    console.print(f"{len(problems)} things did not hold." if problems else "Everything held.")
-    return 1 if problems else 0
+    if problems:
+        console.print(f"{len(problems)} things did not hold. What the parts wrote is in {_keep_logs(here)}.")
+        return 1
+    console.print("Everything held.")
+    return 0
+
+
+def _keep_logs(here: Stack) -> Path:
+    """Keep the logs of all parts where they outlive this process, and give the folder."""
+    return Path(shutil.copytree(here.bench.data_dir / "logs", ROOT / "build" / "soak-logs", dirs_exist_ok=True))
 
 
 @contextmanager
