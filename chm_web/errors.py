@@ -81,6 +81,8 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(DBAPIError, _on_database_error)
     app.register_error_handler(PoolTimeout, _on_database_away)
     app.register_error_handler(Exception, _on_unexpected)
+    # Registered behind Flask-SQLAlchemy's own, and so called before it.
+    app.teardown_appcontext(_end_session)
 
 
 def _on_service_error(err: ServiceError) -> Response:
@@ -114,6 +116,14 @@ def _on_database_away(err: Exception) -> Response:
 def _on_database_error(err: DBAPIError) -> Response:
     # A server that is killed in the middle of an answer leaves an error without a code, which is no OperationalError.
     return _on_database_away(err) if err.connection_invalidated else _on_unexpected(err)
+
+
+def _end_session(_err: BaseException | None) -> None:
+    """End the session behind an answer: a database that went away since it was made must not take it back."""
+    try:
+        db.session.close()
+    except DBAPIError as err:
+        log.warning("the database went away behind an answer: %s", type(err).__name__)
 
 
 def _on_unexpected(err: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import secrets
 from collections.abc import Callable, Iterator
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, abort
+from flask import Flask, Response, abort
 from flask.testing import FlaskClient
+from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import TooManyRequests, Unauthorized
@@ -20,6 +22,7 @@ from chm_web import create_app
 from chm_web.access.guard import declare
 from chm_web.access.permissions import Permission, Scope
 from chm_web.config import Config
+from chm_web.extensions import db
 from chm_web.services import clients
 from chm_web.services.exceptions import Conflict, FieldIssue, Invalid, NotFound, ServiceError, Unavailable
 from tests.api.envelope import INVALID, NOT_FOUND, UNAVAILABLE, issues, refusal
@@ -338,3 +341,22 @@ def test_without_a_database_bad_requests_are_still_told_as_such(stranded: FlaskC
 
 def test_without_a_database_the_document_of_the_api_is_served(stranded: FlaskClient) -> None:
     assert stranded.get("/api/v1/openapi.json").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/clients", "/api/v1/clients"])
+def test_a_database_that_goes_away_behind_an_answer_does_not_take_it_back(
+    config: Config, committed_app: Flask, tokens_file: Path, tokens: dict[Scope, str], path: str
+) -> None:
+    app = create_app(dataclasses.replace(config, tokens_file=tokens_file))
+
+    @app.after_request
+    def cut(response: Response) -> Response:
+        mine = db.session.scalar(text("SELECT pg_backend_pid()"))
+        with committed_app.app_context(), db.engine.connect() as other:
+            other.execute(text("SELECT pg_terminate_backend(:mine, 5000)"), {"mine": mine})
+        return response
+
+    browser = bearing(client_of(app), tokens[Scope.READ])
+
+    # The second request meets what the first has left behind.
+    assert [browser.get(path).status_code for _ in range(2)] == [200, 200]
