@@ -63,6 +63,13 @@ class WorkerProcess:
         self.process.wait(5)
 
 
+def workers_of(app: Flask) -> dict[int, str]:
+    """The pids of the workers that RQ knows, and what each does: read anew, an RQ worker itself is as it was read."""
+    config: Config = app.config["CHM"]
+    known = Worker.all(connection=Redis.from_url(config.redis_url))
+    return {int(one.pid): str(one.get_state()) for one in known if one.pid}
+
+
 def children_of(pid: int) -> list[int]:
     """The ids of a process's children."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -106,8 +113,10 @@ def worker_environ(partner_app: Flask) -> dict[str, str]:
 def start_worker(
     partner_app: Flask, worker_environ: dict[str, str], tmp_path: Path
 ) -> Iterator[Callable[[], WorkerProcess]]:
-    """Starts workers for ``partner_app``; what still runs at the end is killed."""
-    config: Config = partner_app.config["CHM"]
+    """Starts workers for ``partner_app``; what still runs at the end is killed.
+
+    What they wrote is printed, so that the report of a failure has it.
+    """
     workers: list[WorkerProcess] = []
 
     def start() -> WorkerProcess:
@@ -117,17 +126,15 @@ def start_worker(
                 [sys.executable, "worker.py"], cwd=ROOT, env=worker_environ, stdout=output, stderr=subprocess.STDOUT
             )
         workers.append(WorkerProcess(process, log))
-        redis = Redis.from_url(config.redis_url)
         # Idle: its signal handlers are in place and it looks for work.
-        wait_until(
-            lambda: any(one.pid == process.pid and one.get_state() == "idle" for one in Worker.all(connection=redis)),
-        )
+        wait_until(lambda: workers_of(partner_app).get(process.pid) == "idle")
         return workers[-1]
 
     yield start
     for worker in workers:
         if worker.process.poll() is None:
             worker.kill()
+        sys.stdout.write(worker.log.read_text(errors="replace"))
 
 
 def wait_until(done: Callable[[], object], *, seconds: float = 60) -> None:

@@ -17,7 +17,6 @@ import pytest
 from flask import Flask
 from pytest_httpserver import HTTPServer
 from redis import Redis
-from rq import Worker
 from werkzeug import Request, Response
 
 from chm_web.config import ROOT, Config
@@ -27,7 +26,7 @@ from chm_web.ingestion.progress import JobState, SyncScope
 from chm_web.ingestion.queue import get_job, places, request_sync
 from chm_web.ingestion.queue.places import HostPlaces, places_of
 from tests.factories import make_pipeline
-from tests.ingestion.conftest import WorkerProcess, app_reading, wait_for, wait_until
+from tests.ingestion.conftest import WorkerProcess, app_reading, wait_for, wait_until, workers_of
 from tests.ingestion.partners import FAST, answers, base_url, page, run, source_at
 
 StartWorker = Callable[[], WorkerProcess]
@@ -236,13 +235,12 @@ def test_a_part_that_finds_no_place_lets_go_of_its_worker_and_comes_back(
     redis = Redis.from_url(partner_app.config["CHM"].redis_url)
     taken = [redis.lock(f"chm:lock:host:localhost:{number}", timeout=120) for number in range(CAP)]
     assert all(lock.acquire(blocking=False) for lock in taken)
-    start_worker()
+    worker = start_worker()
 
     job, _ = request_sync(scope=SyncScope(source="second"), requested_by="jo")
     wait_until(lambda: get_job(job_id=job.id).waiting_for)
     waiting = get_job(job_id=job.id)
-    [worker] = Worker.all(connection=redis)
-    wait_until(lambda: worker.get_state() == "idle")
+    wait_until(lambda: workers_of(partner_app)[worker.process.pid] == "idle")
     taken[0].release()
     job = wait_for(job)
 

@@ -11,7 +11,6 @@ import pytest
 from flask import Flask
 from pytest_httpserver import HTTPServer
 from redis import Redis
-from rq import Worker
 from werkzeug import Request, Response
 from werkzeug.serving import WSGIRequestHandler
 
@@ -26,7 +25,7 @@ from chm_web.ingestion.queue.connection import QUEUE_NAME
 from chm_web.models import Pipeline, Platform, RunStatus
 from tests.factories import find_run, make_pipeline
 from tests.ingestion.airflows import DAG, AccountAccount, Airflow, airflow_source, dag_run, read_account
-from tests.ingestion.conftest import WorkerProcess, wait_for, wait_until
+from tests.ingestion.conftest import WorkerProcess, wait_for, wait_until, workers_of
 from tests.ingestion.dbt_clouds import JOB, DbtCloud, dbt_run, dbt_source
 from tests.ingestion.partners import Account, answers, base_url, ingest, page, run, stored
 
@@ -173,11 +172,9 @@ def let_five_minutes_pass(app: Flask) -> None:
 def test_a_pause_of_five_minutes_keeps_no_worker_and_the_job_comes_back_by_itself(
     partner_app: Flask, waiting: tuple[IngestionJob, WorkerProcess]
 ) -> None:
-    config: Config = partner_app.config["CHM"]
-    job, _ = waiting
+    job, worker = waiting
     assert (job.state, job.waiting_for) == (JobState.QUEUED, "localhost asks for a pause of 300 s (429).")
-    [worker] = Worker.all(connection=Redis.from_url(config.redis_url))
-    wait_until(lambda: worker.get_state() == "idle")
+    wait_until(lambda: workers_of(partner_app)[worker.process.pid] == "idle")
 
     other = wait_for(request_sync(scope=SyncScope(pipeline_id=make_pipeline(external_id="other").id))[0])
     meanwhile = get_job(job_id=job.id).state

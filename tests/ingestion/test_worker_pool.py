@@ -17,16 +17,14 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from pytest_httpserver import HTTPServer
-from redis import Redis
-from rq import Worker
 from werkzeug import Request, Response
 
 from chm_web.commands.worker import worker
-from chm_web.config import ROOT, Config
+from chm_web.config import ROOT
 from chm_web.ingestion.progress import IngestionJob, JobState, SyncScope
 from chm_web.ingestion.queue import get_job, pool, request_sync
 from tests.factories import make_pipeline
-from tests.ingestion.conftest import children_of, wait_for, wait_until
+from tests.ingestion.conftest import children_of, wait_for, wait_until, workers_of
 from tests.ingestion.partners import page, run, stored
 
 pytestmark = pytest.mark.slow
@@ -45,13 +43,6 @@ REAL = ["-m", "chm_web.commands", "worker", "--count", str(COUNT)]
 PAGES, SIZE = 4, 5
 
 StartPool = Callable[[list[str]], subprocess.Popen[bytes]]
-
-
-def workers_of(app: Flask) -> dict[int, str]:
-    """The pids of the workers that RQ knows, and what each does."""
-    config: Config = app.config["CHM"]
-    known = Worker.all(connection=Redis.from_url(config.redis_url))
-    return {int(one.pid): str(one.get_state()) for one in known if one.pid}
 
 
 @pytest.fixture
