@@ -213,7 +213,7 @@ def _statements(bench: Bench, load: Load) -> tuple[dict[str, int], int]:
     before = _ReadBefore([target.pipeline_id for target in targets])
     with open_client(source, config) as client, count_statements() as seen:
         feed = open_feed(source, client)
-        ingest_account(source=source, feed=feed, targets=targets, reporter=before, watermarks=before)
+        ingest_account(source=source, feed=feed, targets=targets, reporter=before, watermarks=before, is_alone=True)
     if before.pages != load.changed // PAGE_SIZE:
         raise BenchError(f"The account's feed had {before.pages} pages.")
     return dict(seen.most_common()), before.pages

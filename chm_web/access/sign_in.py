@@ -134,9 +134,9 @@ def begin(user: SignedIn) -> SignedIn:
     return user
 
 
-def log_own_change(what: str, user: SignedIn) -> None:
-    """Note what somebody has done to their own password or sessions."""
-    log.info(what, extra={"user": user.name, "method": user.method.value})
+def log_sign_out(user: SignedIn) -> None:
+    """Log that somebody has ended the session at hand; nothing that is kept changes with it."""
+    log.info("signed out", extra={"user": user.name, "method": user.method.value})
 
 
 def count_attempt(name: str | None = None) -> None:

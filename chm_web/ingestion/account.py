@@ -110,7 +110,7 @@ def ingest_account(
     targets: Sequence[IngestTarget],
     reporter: AccountReporter,
     watermarks: AccountWatermarks,
-    is_alone: bool = True,
+    is_alone: bool,
 ) -> None:
     """Read what changed in an account and record it, a page a transaction.
 

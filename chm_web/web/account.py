@@ -78,7 +78,7 @@ def sign_out() -> ResponseReturnValue:
     """End the session at hand. For whoever is signed in, and has one."""
     user = _own_session()
     sessions.sign_out()
-    sign_in.log_own_change("signed out", user)
+    sign_in.log_sign_out(user)
     return redirect(url_for("account.sign_in_page"), code=303)
 
 
@@ -103,7 +103,6 @@ def change_password() -> ResponseReturnValue:
     if issues:
         return make_response(_profile_page(issues=issues), 422)
     sessions.sign_in(user)
-    sign_in.log_own_change("password changed", user)
     return redirect(url_for("account.profile", changed="password"), code=303)
 
 
@@ -113,7 +112,6 @@ def sign_out_everywhere() -> ResponseReturnValue:
     user = _own_session()
     sessions.users().end_sessions(name=user.kept_as, by=user.kept_as)
     sessions.sign_out()
-    sign_in.log_own_change("signed out everywhere", user)
     return redirect(url_for("account.sign_in_page"), code=303)
 
 
