@@ -16,6 +16,8 @@ from chm_web.web import (
     addresses,
     alert_rules,
     asked,
+    calendars,
+    charts,
     client_forms,
     client_list,
     clients,
@@ -69,6 +71,8 @@ def init_app(app: Flask) -> None:
     app.jinja_env.lstrip_blocks = True
     formats.init_app(app)
     elements.init_app(app)
+    calendars.init_app(app)
+    charts.init_app(app)
     addresses.init_app(app)
     static_files.init_app(app)
     headers.init_app(app)

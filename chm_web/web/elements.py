@@ -146,7 +146,7 @@ def _bar(slot: int, status: RunStatus, took: int | None) -> str:
 
 def _titled(slot: int, run: RecentRun) -> str:
     took = "" if run.duration_seconds is None else f", took {duration(run.duration_seconds)}"
-    title = escape(f"{words(run.status)}, {stamp(run.event_at)}{took}")
+    title = f"{words(run.status)}, {stamp(run.event_at)}{took}"
     return f"{_opened(slot, run.status, _HEIGHTS[run.status])}><title>{title}</title></rect>"
 
 

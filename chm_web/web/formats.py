@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 from flask import Flask
 
@@ -66,13 +67,10 @@ def init_app(app: Flask) -> None:
     for function in (
         against,
         change,
-        day_words,
         days_summary,
         duration,
         error_of,
-        figure,
         iso,
-        moment_label,
         number,
         percent,
         points,
@@ -226,7 +224,12 @@ def day_words(day: DayOfRuns) -> str:
     """Say what happened on a day: 23 Nov 2026: 22 succeeded, 2 failed."""
     counts = ((day.succeeded, "succeeded"), (day.failed, "failed"), (day.others, "others"))
     parts = [f"{number(count)} {word}" for count, word in counts if count]
-    return f"{day.day.day} {day.day:%b %Y}: {', '.join(parts) or 'no runs'}"
+    return f"{day.day.day} {written_month(day.day)} {day.day.year}: {', '.join(parts) or 'no runs'}"
+
+
+def written_month(day: date) -> str:
+    """Give the month of a day as people write it, Nov: strftime takes three times as long, and a page has hundreds."""
+    return _MONTHS[day.month - 1]
 
 
 def days_summary(days: Sequence[DayOfRuns]) -> str:
@@ -268,11 +271,12 @@ def _bar_height(seconds: float | None, usual: float | None) -> int:
     return height if height > LEAST_HEIGHT else LEAST_HEIGHT
 
 
+@lru_cache(maxsize=1024)
 def _utc(moment: datetime) -> tuple[str, str]:
     """Give the day of a moment as people write it, 23 Nov, and all of it as machines do, in UTC without a zone."""
-    # A page tells hundreds of moments, and strftime takes three times as long.
+    # Kept for as long as a page is made: it says a moment for people, for machines and in full, one after the other.
     moment = moment.astimezone(UTC)
-    return f"{moment.day} {_MONTHS[moment.month - 1]}", moment.isoformat(timespec="seconds")[:19]
+    return f"{moment.day} {written_month(moment)}", moment.isoformat(timespec="seconds")[:19]
 
 
 def _coarse(whole: int) -> str:
