@@ -199,6 +199,9 @@ class _ReadBefore(Nowhere):
         """All pipelines are."""
         return self._known
 
+    def add_known(self, pipeline_id: UUID) -> None:
+        """Remember nothing."""
+
     def set_known(self, pipeline_ids: Collection[UUID]) -> None:
         """Remember nothing."""
 

@@ -81,6 +81,9 @@ class AccountWatermarks(Watermarks, Protocol):
     def known(self) -> frozenset[UUID]:
         """The pipelines that the feed was read for."""
 
+    def add_known(self, pipeline_id: UUID) -> None:
+        """Remember this pipeline as well."""
+
     def set_known(self, pipeline_ids: Collection[UUID]) -> None:
         """Remember these pipelines, and no others."""
 
@@ -95,11 +98,13 @@ class _Cycle:
     reporter: AccountReporter
     watermarks: AccountWatermarks
     is_alone: bool
+    external_ids: dict[UUID, str] = field(default_factory=dict)
     by_external_id: dict[str, list[UUID]] = field(default_factory=dict)
     seen_running: set[tuple[UUID, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for target in self.targets:
+            self.external_ids[target.pipeline_id] = target.external_id
             self.by_external_id.setdefault(target.external_id, []).append(target.pipeline_id)
 
 
@@ -130,7 +135,7 @@ def ingest_account(
 
 def _read_changes(cycle: _Cycle) -> None:
     """Read the feed since its watermark, and all runs of pipelines that were not read here before."""
-    ids = {target.pipeline_id for target in cycle.targets}
+    ids = cycle.external_ids.keys()
     known = cycle.watermarks.known()
     new = [target for target in cycle.targets if target.pipeline_id not in known]
     position = cycle.watermarks.position(FEED)
@@ -150,6 +155,8 @@ def _read_changes(cycle: _Cycle) -> None:
         except ItemNotFound:
             # It may come to be there; its runs then come with the feed.
             log.info("source %s does not know %s", cycle.source.name, target.external_id)
+        # Now: a platform that asks for a pause after so many pages would else never be read to the end.
+        cycle.watermarks.add_known(target.pipeline_id)
     # What is not read any more (a disabled pipeline) is new again when it comes back.
     if ids != known:
         cycle.watermarks.set_known(ids)
@@ -187,18 +194,17 @@ def _read_feed(cycle: _Cycle, position: Position | None, since: datetime | None)
 
 def _read_open(cycle: _Cycle) -> None:
     """Ask for runs that are held as running though the feed told nothing of them: they may have ended unseen."""
-    external_ids = {target.pipeline_id: target.external_id for target in cycle.targets}
     silent = [
         (pipeline_id, run_id)
         for pipeline_id, run_id in list_running(platforms=cycle.source.platforms)
-        if pipeline_id in external_ids and (pipeline_id, run_id) not in cycle.seen_running
+        if pipeline_id in cycle.external_ids and (pipeline_id, run_id) not in cycle.seen_running
     ]
     # By chance, so that runs which the platform has forgotten cannot keep the others from their turn.
     chosen = random.sample(silent, min(MAX_OPEN, len(silent)))
     runs = []
     try:
         for pipeline_id, run_id in chosen:
-            raw = cycle.feed.fetch(external_ids[pipeline_id], run_id)
+            raw = cycle.feed.fetch(cycle.external_ids[pipeline_id], run_id)
             if raw is not None:
                 runs.append(raw)
     finally:
@@ -209,13 +215,12 @@ def _read_open(cycle: _Cycle) -> None:
 
 def _add_texts(cycle: _Cycle) -> None:
     """Ask why runs failed whose record does not say it, the newest first."""
-    external_ids = {target.pipeline_id: target.external_id for target in cycle.targets}
     since = datetime.now(UTC) - TEXTS_BACK
     records = []
     try:
         for run in _choose_untold(cycle, since):
             try:
-                text = cycle.feed.error_text(external_ids[run.pipeline_id], run.external_run_id)
+                text = cycle.feed.error_text(cycle.external_ids[run.pipeline_id], run.external_run_id)
             except ItemNotFound:
                 if not cycle.is_alone:
                     # It is for the other account to say.
@@ -242,8 +247,7 @@ def _add_texts(cycle: _Cycle) -> None:
 def _choose_untold(cycle: _Cycle, since: datetime) -> list[UntoldFailure]:
     """The newest, where nobody else is asked for them; else by chance, so that another account's leave ours a turn."""
     choice = MAX_TEXTS if cycle.is_alone else CHOICE_OF_TEXTS
-    pipeline_ids = [target.pipeline_id for target in cycle.targets]
-    found = failed_without_text(pipeline_ids=pipeline_ids, since=since, limit=choice)
+    found = failed_without_text(pipeline_ids=cycle.external_ids.keys(), since=since, limit=choice)
     return found if cycle.is_alone else random.sample(found, min(MAX_TEXTS, len(found)))
 
 

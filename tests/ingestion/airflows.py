@@ -182,6 +182,10 @@ class AccountAccount(Account):
         """Give the known pipelines."""
         return self.known_ids
 
+    def add_known(self, pipeline_id: UUID) -> None:
+        """Keep one more."""
+        self.known_ids |= {pipeline_id}
+
     def set_known(self, pipeline_ids: Any) -> None:
         """Keep the known pipelines."""
         self.known_ids = frozenset(pipeline_ids)

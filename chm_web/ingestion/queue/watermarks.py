@@ -77,6 +77,10 @@ class RedisWatermarks:
         """The pipelines that the feed was read for."""
         return frozenset(UUID(text(raw)) for raw in self._redis.smembers(self._known))
 
+    def add_known(self, pipeline_id: UUID) -> None:
+        """Remember this one as well."""
+        self._redis.sadd(self._known, str(pipeline_id))
+
     def set_known(self, pipeline_ids: Collection[UUID]) -> None:
         """Remember these, in place of those before."""
         with self._redis.pipeline() as pipe:

@@ -84,6 +84,32 @@ def test_a_pipeline_that_is_registered_later_gets_its_history(airflow: Airflow, 
     assert account.known_ids == {pipeline.id, later.id}
 
 
+def test_a_history_that_was_read_before_a_pause_is_not_read_once_more(airflow: Airflow, pipeline: Pipeline) -> None:
+    source, account = airflow_source(airflow.server), AccountAccount()
+    names = ["first", "second", "third"]
+    airflow.runs += [dag_run(n, dag_id=name) for n, name in enumerate(names)]
+    read_account(source, account)
+    airflow.changed = {f"scheduled__{n}": LONG_AGO for n in range(len(names))}
+    for name in names:
+        make_pipeline(external_id=name, platform=Platform.AIRFLOW)
+
+    def histories() -> list[str]:
+        return [name for name in names if any(f"/dags/{name}/dagRuns?" in request.url for request in airflow.asked)]
+
+    airflow.before = lambda request: Response("", 429, {"Retry-After": "60"}) if len(histories()) == 2 else None
+    with pytest.raises(SourceBusy):
+        read_account(source, account)
+    before = histories()
+    airflow.before = lambda request: None
+    airflow.asked.clear()
+
+    read_account(source, account)
+
+    # The one that met the pause is in both.
+    assert (len(before), len(histories()), len({*before, *histories()})) == (2, 2, 3)
+    assert stored() == 7
+
+
 def test_a_pipeline_that_airflow_does_not_know_stops_nobody(airflow: Airflow, pipeline: Pipeline) -> None:
     source, account = airflow_source(airflow.server), AccountAccount()
     read_account(source, account)
