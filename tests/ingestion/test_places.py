@@ -130,11 +130,12 @@ def test_a_process_that_is_killed_gives_its_places_back(app: Flask, redis: Redis
     assert held == 2
 
 
-def test_sources_share_a_host_whatever_their_ports_and_paths(redis: Redis) -> None:
+@pytest.mark.parametrize("name", ["partner.example", "Partner.example", "partner.example."])
+def test_sources_share_a_host_whatever_their_ports_and_paths(redis: Redis, name: str) -> None:
     config = replace(FAST, http_max_requests_per_host=1)
     one, other = (
         places_of(source_at(f"http://{address}"), redis=redis, config=config)
-        for address in ("Partner.example:8080/a", "partner.example/b")
+        for address in (f"{name}:8080/a", "partner.example/b")
     )
 
     with one.take():

@@ -92,10 +92,15 @@ class HostPlaces:
 
 
 def places_of(source: Source, *, redis: Redis, config: Config) -> HostPlaces:
-    """Give the places at a source's host: the same for all sources there, whatever their ports and paths."""
+    """Give the places at a source's host: the same for all sources there, whatever their ports and paths.
+
+    The host is what the address names, not what that name stands for: one may stand for several machines.
+    """
+    host = urlsplit(source.base_url).hostname or source.base_url
     return HostPlaces(
         redis,
-        urlsplit(source.base_url).hostname or source.base_url,
+        # With a dot at its end it is the same name, said in full.
+        host.removesuffix("."),
         count=config.http_max_requests_per_host,
         # Nearly every request has ended by then. One that has not counts no more, which is better than that a dead
         # worker's places stay taken for as long as an answer may trickle in.
