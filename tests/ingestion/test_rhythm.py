@@ -18,8 +18,8 @@ from chm_web.ingestion.progress import Counts, IngestionJob, JobState, SyncScope
 from chm_web.ingestion.queue import SourceSigns, read_signs, request_sync, rhythms_of, work
 from chm_web.ingestion.queue.rhythm import Rhythm, interval_of, turns_of
 from chm_web.ingestion.queue.schedule import due_scopes
+from chm_web.ingestion.queue.scopes import scope_values
 from chm_web.ingestion.queue.signs import Signs, give_sign
-from chm_web.ingestion.queue.telling import scope_values
 from chm_web.ingestion.sources import SHARDS
 from tests.factories import NOW, make_pipeline
 from tests.ingestion.conftest import WorkerProcess, wait_for

@@ -23,18 +23,21 @@ from chm_web.commands.worker import worker
 from chm_web.config import ROOT
 from chm_web.ingestion.progress import IngestionJob, JobState, SyncScope
 from chm_web.ingestion.queue import get_job, pool, request_sync
+from chm_web.ingestion.queue.ending import TRIES
 from tests.factories import make_pipeline
 from tests.ingestion.conftest import children_of, wait_for, wait_until, workers_of
 from tests.ingestion.partners import page, run, stored
+from tests.ingestion.test_broken_off import DIED, assert_is_told
 
 pytestmark = pytest.mark.slow
 
 COUNT = 2
-# As `chm worker --count 2`, but that a death is noticed within seconds.
+# As `chm worker --count 2`, but that a death is noticed, and another worker there, within seconds.
 QUICK = f"""
 from chm_web import create_app
-from chm_web.ingestion.queue import run_workers, work
+from chm_web.ingestion.queue import pool, run_workers, work
 
+pool.LONGEST_PAUSE_SECONDS = 1
 work.HORSE_SIGN_SECONDS, work.HORSE_SILENT_SECONDS = 1, 3
 with create_app().app_context():
     run_workers({COUNT})
@@ -155,6 +158,31 @@ def test_the_work_of_a_worker_that_is_killed_is_taken_up(partner_app: Flask, gat
     assert stored() == PAGES * SIZE
     wait_until(lambda: are_idle(partner_app, parent.pid))
     assert busy not in children_of(parent.pid)
+
+
+def test_a_part_whose_worker_is_killed_in_each_try_is_told(
+    partner_app: Flask, httpserver: HTTPServer, start_pool: StartPool
+) -> None:
+    make_pipeline(external_id="p")
+    asked, answered = threading.Semaphore(0), threading.Semaphore(0)
+
+    def handle(request: Request) -> Response:
+        asked.release()
+        answered.acquire(timeout=60)
+        return Response(json.dumps(page(run(1))))
+
+    httpserver.expect_request("/pipelines/p/runs").respond_with_handler(handle)
+    start_pool(["-c", QUICK])
+    job, _ = request_sync(scope=SyncScope())
+
+    for _ in range(TRIES):
+        # Whoever looks at a job sees to it that it goes on.
+        wait_until(lambda: get_job(job_id=job.id).state.is_live and asked.acquire(blocking=False))
+        [busy] = [pid for pid, state in workers_of(partner_app).items() if state == "busy" and is_alive(pid)]
+        os.kill(busy, signal.SIGKILL)
+        answered.release()
+
+    assert_is_told(wait_for(job), DIED)
 
 
 def test_workers_end_after_their_jobs_when_the_pool_itself_is_killed(gate: Gate, start_pool: StartPool) -> None:

@@ -16,9 +16,11 @@ from uuid_utils.compat import uuid7
 
 from chm_web.ingestion.progress import IngestionJob, SyncScope
 from chm_web.ingestion.queue.connection import KEEP, needs_redis, rq_queue, state, text
+from chm_web.ingestion.queue.ending import TRIES
 from chm_web.ingestion.queue.rhythm import turns_of
+from chm_web.ingestion.queue.scopes import scope_key, scope_values
 from chm_web.ingestion.queue.signs import forget_source, note_asked, note_error, note_turn
-from chm_web.ingestion.queue.telling import Part, find_live_job, get_job, scope_key, scope_values
+from chm_web.ingestion.queue.telling import Part, find_live_job, get_job
 from chm_web.ingestion.queue.work import PART_TIMEOUT, perform_part
 from chm_web.ingestion.targets import targets_of
 from chm_web.services.audit import log_report
@@ -173,7 +175,7 @@ def _enqueue(scope: SyncScope, plan: list[tuple[str, int, int]], requested_by: s
             description=f"read {part.source}, shard {part.shard + 1}",
             # A worker that is killed does not take the work with it: the part is done again, from its watermarks.
             # At once, since the scheduler that would wait for a moment may have died with that worker.
-            retry=Retry(max=3),
+            retry=Retry(max=TRIES - 1),
         )
     redis.sadd("chm:live", job_id)
     return job_id

@@ -76,7 +76,7 @@ def rhythm_of(
     slowed = None
     if interval > usual and not one.source.paused:
         slowed = (
-            f"Failed {one.failures} times in a row: read every {_words(interval)} instead of every {_words(usual)}."
+            f"Failed {one.failures} times in a row: read every {in_words(interval)} instead of every {in_words(usual)}."
         )
     next_at = _next_at(one, next_cycle_at=next_cycle_at, turn=turn, now=now, every=every)
     return Rhythm(interval=interval, next_at=next_at, slowed=slowed)
@@ -124,7 +124,8 @@ def _due_at(one: SourceSigns, every: timedelta) -> datetime | None:
     return one.asked_at + interval - every / 2 if interval > every else one.asked_at
 
 
-def _words(interval: timedelta) -> str:
+def in_words(interval: timedelta) -> str:
+    """Tell a span of whole seconds in the greatest unit that needs no fraction."""
     seconds = int(interval.total_seconds())
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds % size == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -24,6 +24,8 @@ from chm_web.ingestion.progress import (
     sum_up,
 )
 from chm_web.ingestion.queue.connection import QUEUE_NAME, needs_redis, state, text
+from chm_web.ingestion.queue.ending import note_broken_off
+from chm_web.ingestion.queue.scopes import scope_key, scope_of
 from chm_web.services.exceptions import NotFound
 
 # Between the record of a job and its parts in the queue.
@@ -50,22 +52,6 @@ class Part:
     id: str
     source: str
     shard: int
-
-
-def scope_values(scope: SyncScope) -> dict[str, str | None]:
-    return {name: None if value is None else str(value) for name, value in asdict(scope).items()}
-
-
-def scope_key(scope: SyncScope) -> str:
-    """Give a scope's name in Redis."""
-    return json.dumps(scope_values(scope))
-
-
-def scope_of(values: dict[str, str | None]) -> SyncScope:
-    client_id, pipeline_id = values["client_id"], values["pipeline_id"]
-    return SyncScope(
-        UUID(client_id) if client_id else None, UUID(pipeline_id) if pipeline_id else None, values["source"]
-    )
 
 
 @needs_redis
@@ -208,7 +194,7 @@ def _notice_the_dead() -> None:
     """
     redis = state().redis
     if redis.set("chm:lock:notice", "1", nx=True, ex=NOTICE_EVERY_SECONDS):
-        StartedJobRegistry(QUEUE_NAME, connection=redis).cleanup()
+        StartedJobRegistry(QUEUE_NAME, connection=redis).cleanup(exception_handlers=[note_broken_off])
 
 
 def _parts_of(raw: dict[Any, Any]) -> list[Part]:

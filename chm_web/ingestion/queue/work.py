@@ -33,9 +33,10 @@ from chm_web.ingestion.feeds import open_feed
 from chm_web.ingestion.job import ingest_pipelines, open_client
 from chm_web.ingestion.progress import Counts, RejectedRun, SyncScope, UnmappedReport, UnreadPipeline
 from chm_web.ingestion.queue.connection import KEEP, REDIS_AWAY, rq_queue, state, text
+from chm_web.ingestion.queue.ending import end_part, note_broken_off
 from chm_web.ingestion.queue.places import places_of
-from chm_web.ingestion.queue.signs import ANSWERED, SILENT, give_sign, note_error, note_read
-from chm_web.ingestion.queue.telling import scope_of
+from chm_web.ingestion.queue.scopes import scope_of
+from chm_web.ingestion.queue.signs import ANSWERED, SILENT, give_sign, note_error
 from chm_web.ingestion.queue.unmapped import note_unmapped
 from chm_web.ingestion.queue.watermarks import RedisWatermarks
 from chm_web.ingestion.sources import Source
@@ -139,17 +140,8 @@ class _PartReporter:
         note_unmapped(source=source, reports=reports)
 
     def end(self, error: str | None, answer: str = "") -> None:
-        """Close the account, of the source as well where this was its last part.
-
-        ``answer``: whether the platform answered. Where nothing is told, what went wrong was not its doing: the error
-        is shown, and the source is read as often as before.
-        """
-        with self._redis.pipeline() as pipe:
-            pipe.hset(self._key, mapping={"ended_at": _now_text(), "error": error or "", "answer": answer})
-            pipe.delete(f"{self._key}:done")
-            pipe.expire(self._key, KEEP)
-            pipe.execute()
-        note_read(self._redis, source=self._source, part_id=self._part_id, scope=self._scope, error=error)
+        """Close the account: see ``end_part``."""
+        end_part(self._redis, part_id=self._part_id, source=self._source, scope=self._scope, error=error, answer=answer)
 
 
 def _now_text() -> str:
@@ -288,6 +280,11 @@ class _Worker(Worker):
         super().heartbeat(timeout, pipeline)
         give_sign(self.connection if pipeline is None else pipeline, worker=datetime.now(UTC))
 
+    def handle_job_failure(self, job: Job, *arguments: Any, **named: Any) -> None:
+        """Tell of what no exception handler is told: a horse that was killed, a part that was taken and never begun."""
+        note_broken_off(job)
+        super().handle_job_failure(job, *arguments, **named)
+
     def request_stop(self, signum: int, frame: Any) -> None:
         """Remember that the end was asked for."""
         self.asked_to_stop = True
@@ -330,6 +327,7 @@ def run_worker() -> None:
                 worker_ttl=WORKER_TTL_SECONDS,
                 job_monitoring_interval=HORSE_SIGN_SECONDS,
                 maintenance_interval=60,
+                exception_handlers=[note_broken_off],
             )
             worker.work(with_scheduler=True)
         except REDIS_AWAY as err:
