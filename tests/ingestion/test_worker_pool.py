@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from pytest_httpserver import HTTPServer
+from redis import Redis
 from werkzeug import Request, Response
 
 from chm_web.commands.worker import worker
@@ -181,6 +182,21 @@ def test_a_part_whose_worker_is_killed_in_each_try_is_told(
         [busy] = [pid for pid, state in workers_of(partner_app).items() if state == "busy" and is_alive(pid)]
         os.kill(busy, signal.SIGKILL)
         answered.release()
+
+    assert_is_told(wait_for(job), DIED)
+
+
+def test_whoever_looks_at_a_job_has_it_told_when_no_worker_is_left_to(
+    partner_app: Flask, gate: Gate, start_pool: StartPool
+) -> None:
+    parent = start_pool(["-c", QUICK])
+    job = gate.begin_job()
+    # As if it had died in each try before.
+    Redis.from_url(partner_app.config["CHM"].redis_url).hset(f"rq:job:{job.id}-0", "retries_left", 0)
+
+    for pid in (parent.pid, *children_of(parent.pid)):
+        os.kill(pid, signal.SIGKILL)
+    gate.open.set()
 
     assert_is_told(wait_for(job), DIED)
 
