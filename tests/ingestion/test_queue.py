@@ -33,6 +33,7 @@ from chm_web.ingestion.queue import (
     latest_jobs,
     list_rejected,
     list_unread,
+    read_signs,
     request_sync,
 )
 from chm_web.ingestion.sources import SHARDS
@@ -387,6 +388,8 @@ def test_a_killed_work_horse_is_followed_by_another(
     assert (job.state, stored(pipeline)) == (JobState.FINISHED, 60)
     # It went on behind the last page that had been committed.
     assert asked.count(asked[0]) == 7
+    # What went well in the end is nobody's error.
+    assert [source.last_error for source in read_signs().sources] == [None]
 
 
 @pytest.mark.slow

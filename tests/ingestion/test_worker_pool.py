@@ -23,7 +23,7 @@ from werkzeug import Request, Response
 from chm_web.commands.worker import worker
 from chm_web.config import ROOT
 from chm_web.ingestion.progress import IngestionJob, JobState, SyncScope
-from chm_web.ingestion.queue import get_job, pool, request_sync
+from chm_web.ingestion.queue import get_job, pool, read_signs, request_sync
 from chm_web.ingestion.queue.ending import TRIES
 from tests.factories import make_pipeline
 from tests.ingestion.conftest import children_of, wait_for, wait_until, workers_of
@@ -156,6 +156,7 @@ def test_the_work_of_a_worker_that_is_killed_is_taken_up(partner_app: Flask, gat
     job = wait_for(job)
 
     assert (job.state, job.error) == (JobState.FINISHED, None)
+    assert [source.last_error for source in read_signs().sources] == [None]
     assert stored() == PAGES * SIZE
     wait_until(lambda: are_idle(partner_app, parent.pid))
     assert busy not in children_of(parent.pid)
