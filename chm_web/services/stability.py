@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import TextClause
+from sqlalchemy import TextClause, exists, select
 
 from chm_web.extensions import db
+from chm_web.models import Run
 from chm_web.queries import stability as queries
 from chm_web.services.clients import get_client
 from chm_web.services.outcomes import ComparedRuns, OverTime, client_failures, compare_client_runs, share_change
@@ -116,6 +117,11 @@ class ClientReport:
     failures: OverTime
     flaky: list[FlakyPipeline]
     outages: list[Outage]
+
+
+def has_runs() -> bool:
+    """Whether any run has ever been recorded: without one there is nothing to judge."""
+    return bool(db.session.scalar(select(exists(select(Run.id)))))
 
 
 def list_flaky(

@@ -39,9 +39,13 @@ def _look() -> dict[str, Any]:
     flaky = stability.list_flaky(since=since, until=until, limit=SHOWN)
     platforms = stability.list_platforms(since=since, until=until)
     ranges = stability.count_durations(since=since, until=until)
+    # A platform that ran in the window before alone is listed too.
+    has_run = any(each.runs for each in platforms)
     return {
         "now": now,
         "window": window,
+        "has_run": has_run,
+        "has_begun": has_run or stability.has_runs(),
         "flaky": flaky,
         "strips": health.run_strips(pipeline_ids=[pipeline.pipeline_id for pipeline in flaky]),
         "platforms": platforms,

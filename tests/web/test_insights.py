@@ -50,11 +50,27 @@ def test_nothing_flaky_is_said_plainly(client: FlaskClient) -> None:
     assert "No pipeline is flaky" in client.get("/insights").text
 
 
-def test_empty_inventory_is_said_plainly(client: FlaskClient) -> None:
+def test_without_any_run_nothing_is_praised_and_the_way_to_begin_is_told(client: FlaskClient) -> None:
+    make_pipeline()
+
+    page = client.get("/insights").text
+
+    assert "There are no runs yet" in page
+    assert 'class="btn" href="/pipelines"' in page
+    assert 'class="btn" href="/ingestion"' in page
+    for praise in ("No pipeline is flaky", "No client had a failure", "shape-ok"):
+        assert praise not in page
+
+
+@pytest.mark.parametrize("days", [10, 60], ids=["in the window before", "long ago"])
+def test_window_in_which_nothing_ran_is_not_praised(client: FlaskClient, days: int) -> None:
+    make_run(started_at=ago(days=days), finished_at=ago(days=days))
+
     page = client.get("/insights").text
 
     assert "Nothing ran in the last 7 days." in page
-    assert "No client had a failure in the last 7 days." in page
+    assert "There are no runs yet" not in page
+    assert "shape-ok" not in page
 
 
 def test_longer_window_shows_what_is_older(client: FlaskClient) -> None:
