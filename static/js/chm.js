@@ -100,11 +100,18 @@
     showFailing();
     countAllMarked();
     endToasts();
+    if (config && config.elt.getAttribute("hx-trigger") === "load") goToTarget(byId(config.elt.id));
     var panel = byId("ingest-panel");
     if (panel) announce(panel.dataset.announce);
     // The pressed button is gone: its keyboard user goes on at what took its place.
     if (config && config.verb === "post" && byId("ingest-headline")) byId("ingest-headline").focus();
   });
+
+  // What the address leads to may be in a part that comes only now: go there as if it had been there from the start.
+  function goToTarget(part) {
+    var target = byId(window.location.hash.slice(1));
+    if (part && target && part.contains(target)) window.location.replace(window.location.hash);
+  }
 
   // What is typed into a filter just before its list comes would wait with the old form, which is gone: ask again.
   document.addEventListener("htmx:afterSettle", function () {

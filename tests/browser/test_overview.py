@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from chm_web.models import Pipeline, RunStatus
 from tests.browser.conftest import Site
+from tests.factories import make_pipeline, make_run
 
 pytestmark = pytest.mark.browser
 
@@ -20,6 +23,35 @@ def test_changes_come_by_themselves(page: Page, site: Site) -> None:
     expect(changes.locator("#newly_failing")).to_contain_text("connection to server failed")
     expect(page).to_have_title("(1) Overview - CHM")
     assert site.complaints == []
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+@pytest.mark.parametrize("tile", ["newly_failing", "recovered"])
+def test_tile_of_changes_leads_to_its_own(browser: Browser, site: Site, tile: str, javascript: bool) -> None:
+    _recover(make_pipeline(site.client, name="recovered_feed"))
+    looks = {"viewport": {"width": 390, "height": 844}, "java_script_enabled": javascript}
+    page = site.sign_in(browser.new_context(**looks)).new_page()  # type: ignore[arg-type]
+    page.goto(site.url + "/?changed=7d")
+
+    page.locator(f".tile[href$='#{tile}']").click()
+
+    expect(page).to_have_url(f"{site.url}/#{tile}")
+    target = page.locator(f"#{tile}:target")
+    expect(target).to_be_in_viewport()
+    if javascript:
+        expect(target).to_contain_text({"newly_failing": "orders_daily", "recovered": "recovered_feed"}[tile])
+        # Once the page has glided there, right below the top bar.
+        page.wait_for_function("Math.abs(document.querySelector(':target').getBoundingClientRect().top - 64) < 2")
+    page.context.close()
+
+
+def test_tile_of_a_change_that_did_not_happen_leads_to_all_changes(page: Page, site: Site) -> None:
+    page.goto(site.url)
+    expect(page.locator("#newly_failing")).to_contain_text("orders_daily")
+
+    page.locator(".tile[href$='#recovered']").click()
+
+    expect(page.locator("#changes-title")).to_be_in_viewport()
 
 
 def test_moment_to_compare_with_stands_in_the_address(page: Page, site: Site) -> None:
@@ -59,3 +91,10 @@ def test_changes_are_a_link_away_without_javascript(browser: Browser, site: Site
     page.get_by_text("Figures as a table").click()
     expect(page.get_by_role("table")).to_be_visible()
     context.close()
+
+
+def _recover(pipeline: Pipeline) -> None:
+    """Let a pipeline fail the day before yesterday and succeed an hour ago."""
+    for status, hours in ((RunStatus.FAILED, 30), (RunStatus.SUCCESS, 1)):
+        ended = datetime.now(UTC) - timedelta(hours=hours)
+        make_run(pipeline, status=status, started_at=ended - timedelta(minutes=1), finished_at=ended)

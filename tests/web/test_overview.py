@@ -88,6 +88,15 @@ def test_tiles_count_by_health(client: FlaskClient) -> None:
     }
 
 
+def test_tiles_of_changes_lead_each_to_its_own(client: FlaskClient) -> None:
+    make_healthy()
+
+    page = client.get("/").text
+
+    assert '<a class="tile tile-failed is-zero" href="/#newly_failing">' in page
+    assert '<a class="tile tile-success is-zero" href="/#recovered">' in page
+
+
 def test_healthy_and_without_data_are_counted_and_linked(client: FlaskClient) -> None:
     make_healthy()
     make_pipeline()
