@@ -31,11 +31,13 @@ _HEIGHTS = {
 }
 _LONG = 20
 """A strip of more runs than this is stretched to the width that it is given."""
+_FITS = 24
+"""A name of so many characters is nowhere clipped."""
 
 
 def init_app(app: Flask) -> None:
     """Give the functions below to all templates. Each moment is a <time>, which a script turns to the reader's zone."""
-    for function in (ago, at, clock, full, lasting, strip, titled_strip):
+    for function in (ago, at, clock, full, lasting, strip, titled_strip, whole):
         app.jinja_env.globals[function.__name__] = function
     for name in ("badge", "shape"):
         app.jinja_env.globals[name] = _kept(app, "components/status.html", name)
@@ -81,6 +83,11 @@ def full(moment: datetime | None, missing: str = "Not known") -> Markup:
     if moment is None:
         return _missing(missing)
     return Markup(f'<time datetime="{iso(moment)}" data-moment="full">{stamp(moment)}</time>')  # noqa: S704
+
+
+def whole(name: str) -> Markup:
+    """Give the title attribute of a name that may be too long for its place; nothing for one that fits everywhere."""
+    return Markup(' title="{}"').format(name) if len(name) > _FITS else Markup("")
 
 
 def strip(runs: Sequence[StripRun], length: int = 14, *, durations: bool = False) -> Markup:

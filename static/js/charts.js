@@ -48,11 +48,15 @@
     return set;
   }
 
+  function shorten(name) {
+    return name.length > NAME_LENGTH ? name.slice(0, NAME_LENGTH - 1) + "\u2026" : name;
+  }
+
   // Boxes throughout, since the dashes of a line would fray its box; names that a line of the legend can hold.
   function legend(chart) {
     return window.Chart.defaults.plugins.legend.labels.generateLabels(chart).map(function (label) {
       label.lineDash = [];
-      if (label.text.length > NAME_LENGTH) label.text = label.text.slice(0, NAME_LENGTH - 1) + "\u2026";
+      label.text = shorten(label.text);
       return label;
     });
   }
@@ -73,7 +77,7 @@
       },
       plugins: {
         legend: { display: chart.series.length > 1, position: "bottom", labels: { color: ink, boxWidth: 12, boxHeight: 12, font: { size: 13 }, generateLabels: legend } },
-        tooltip: { filter: function (item) { return item.raw !== null; }, callbacks: { label: function (item) { return item.dataset.label + ": " + figure(item.raw, chart.unit); } } },
+        tooltip: { filter: function (item) { return item.raw !== null; }, callbacks: { label: function (item) { return shorten(item.dataset.label) + ": " + figure(item.raw, chart.unit); } } },
       },
       scales: axes(chart, narrow, grid, ink, stacked),
     };

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import string
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from playwright.sync_api import Browser, Page, expect
 
+from chm_web.extensions import db
+from chm_web.models import Client, Pipeline
 from tests.browser.conftest import ROOT, Site, watched
 
 pytestmark = pytest.mark.browser
@@ -39,11 +44,26 @@ PAGES = [
     "not found",
 ]
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+# What a reader would have to scroll sideways for, and what a card cuts off at its edge.
+TOO_WIDE = """() => {
+  const cut = Array.from(document.querySelectorAll(".card *")).filter(part => {
+    const room = part.parentElement.closest(".card, .scroll, .scroll-wide, pre");
+    if (!room.matches(".card") || part.closest("svg, .visually-hidden, thead")) return false;
+    return part.getBoundingClientRect().right > room.getBoundingClientRect().right + 1;
+  });
+  const page = document.documentElement;
+  const wide = page.scrollWidth > window.innerWidth ? ["page of " + page.scrollWidth] : [];
+  return wide.concat(cut.slice(0, 3).map(part => part.outerHTML.slice(0, 120)));
+}"""
+
+
+# As long as names may be: one that could break nowhere, and one that could at every space.
+LONG_NAMES = {"unbroken": "w" * 200, "of words": ("many a word " * 17)[:200]}
 
 
 def open_browser(browser: Browser, site: Site, size: str, theme: Any) -> tuple[Page, Page]:
     """Open a browser of a size and theme: a page of somebody who is signed in, and one of nobody."""
-    width, height = SIZES[size]
+    width, height = (SIZES | {"laptop": (1280, 800)})[size]
     looks = {"viewport": {"width": width, "height": height}, "color_scheme": theme}
     signed_in = site.sign_in(browser.new_context(**looks))
     return watched(signed_in.new_page(), site), watched(browser.new_context(**looks).new_page(), site)
@@ -84,13 +104,35 @@ def test_every_page_keeps_the_console_clean(page: Page, site: Site) -> None:
     assert [text for text in site.complaints if "404" not in text] == []
 
 
-def test_nothing_is_wider_than_a_phone(browser: Browser, site: Site) -> None:
-    widths = {
-        name: page.evaluate("document.documentElement.scrollWidth")
-        for name, page in open_all(browser, site, "phone", "light")
-    }
+@pytest.mark.parametrize("size", ["laptop", "phone"])
+@pytest.mark.parametrize("long_name", [None, *LONG_NAMES.values()], ids=["ordinary names", *LONG_NAMES])
+def test_nothing_is_wider_than_its_window(browser: Browser, site: Site, size: str, long_name: str | None) -> None:
+    if long_name:
+        rename_all(site, long_name)
 
-    assert {name: width for name, width in widths.items() if width > 390} == {}
+    wide = {name: found for name, page in open_all(browser, site, size, "light") if (found := page.evaluate(TOO_WIDE))}
+
+    assert wide == {}
+
+
+@pytest.mark.parametrize("size", ["laptop", "phone"])
+def test_long_names_are_clipped_in_rows_and_whole_at_the_head_of_their_page(
+    browser: Browser, site: Site, size: str
+) -> None:
+    rename_all(site, LONG_NAMES["unbroken"])
+    page, _ = open_browser(browser, site, size, "light")
+    for path in ("/", "/clients", "/pipelines", "/runs", "/alert-rules", "/search?q=www"):
+        page.goto(site.url + path)
+        name = page.locator("main").get_by_role("link", name=re.compile("^w{199}[a-z]$")).first
+        box = name.bounding_box()
+        assert box is not None
+        assert box["height"] < 60, path
+        assert len(name.get_attribute("title") or "") == 200
+
+    page.goto(site.url + site.paths["pipeline"])
+    head = page.locator("h1").first.evaluate("head => [head.scrollWidth - head.clientWidth, head.innerText.length]")
+    assert head == [0, 200]
+    page.context.close()
 
 
 def test_navigation_is_not_clipped_on_a_phone(browser: Browser, site: Site) -> None:
@@ -193,3 +235,12 @@ def test_refresh_that_fails_keeps_the_content_and_says_so(page: Page, site: Site
 
     expect(page.locator("#notice")).to_contain_text("cannot be reached")
     expect(page.locator("#failing-title")).to_be_visible()
+
+
+def rename_all(site: Site, long_name: str) -> None:
+    """Call every client and pipeline by a long name, whose last letter alone tells them apart."""
+    for letter, client in zip(string.ascii_lowercase, db.session.scalars(sa.select(Client)), strict=False):
+        client.name = long_name[:-1] + letter
+    for letter, pipeline in zip(string.ascii_lowercase, db.session.scalars(sa.select(Pipeline)), strict=False):
+        pipeline.name = long_name[:-1] + letter
+    db.session.commit()
