@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select, true
+from sqlalchemy.sql import ColumnCollection
 
 from chm_web.extensions import db
 from chm_web.models import Client, Pipeline, Platform
+from chm_web.queries.health import verdict
+from chm_web.services.health import Health
 from chm_web.services.paging import search_pattern
 
 
 @dataclass(frozen=True)
 class FoundPipeline:
-    """A pipeline by its name, with whose it is and where it runs."""
+    """A pipeline by its name, with whose it is, where it runs and how it fares."""
 
     id: UUID
     name: str
     client_name: str
     platform: Platform
     is_active: bool
+    health: Health
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,10 @@ class Found:
     has_more_pipelines: bool
 
 
-def search(*, q: str, limit: int = 8) -> Found:
+def search(*, q: str, now: datetime, limit: int = 8) -> Found:
     """Find clients and pipelines that have ``q`` in their names, ignoring case; pipelines by their external id too.
 
-    What begins with it comes first, disabled things last.
+    What begins with it comes first, disabled things last. Health is as of ``now``.
     """
     pattern = search_pattern(q)
     starts = pattern.removeprefix("%")
@@ -46,18 +52,36 @@ def search(*, q: str, limit: int = 8) -> Found:
         .limit(limit)
     ).all()
     in_use = Pipeline.is_active & Client.is_active
-    rows = db.session.execute(
-        select(Pipeline.id, Pipeline.name, Client.name.label("client_name"), Pipeline.platform, in_use.label("in_use"))
+    names = (
+        select(
+            Pipeline.id,
+            Pipeline.name,
+            Pipeline.platform,
+            Pipeline.created_at,
+            Pipeline.expected_every_minutes,
+            Client.name.label("client_name"),
+            in_use.label("in_use"),
+            Pipeline.name.ilike(starts, escape="\\").label("begins"),
+        )
         .join(Client, Client.id == Pipeline.client_id)
         .where(or_(Pipeline.name.ilike(pattern, escape="\\"), Pipeline.external_id.ilike(pattern, escape="\\")))
-        .order_by(
-            in_use.desc(),
-            Pipeline.name.ilike(starts, escape="\\").desc(),
-            func.lower(Pipeline.name),
-            func.lower(Client.name),
-            Pipeline.id,
-        )
-        .limit(limit + 1)
-    ).all()
-    found = [FoundPipeline(row.id, row.name, row.client_name, row.platform, row.in_use) for row in rows[:limit]]
+    )
+    # The best are chosen first: only they are judged.
+    best = names.order_by(*_best_first(names.selected_columns)).limit(limit + 1).subquery("p")
+    judged = verdict(now=now)
+    rows = db.session.execute(select(best, judged.c.health).join(judged, true()).order_by(*_best_first(best.c))).all()
+    found = [
+        FoundPipeline(row.id, row.name, row.client_name, row.platform, row.in_use, Health(row.health))
+        for row in rows[:limit]
+    ]
     return Found(list(clients), found, len(rows) > limit)
+
+
+def _best_first(row: ColumnCollection[str, ColumnElement[Any]]) -> list[ColumnElement[Any]]:
+    return [
+        row["in_use"].desc(),
+        row["begins"].desc(),
+        func.lower(row["name"]),
+        func.lower(row["client_name"]),
+        row["id"],
+    ]

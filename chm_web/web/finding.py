@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from flask import render_template
 
 from chm_web.access.permissions import Permission
-from chm_web.services import search
+from chm_web.services.search import Found, search
 from chm_web.web import asked
 from chm_web.web.blueprints import PageBlueprint
 
@@ -19,17 +21,21 @@ RESULTS = 100
 def results() -> str:
     """Show the clients and pipelines that bear a name. For everyone who is signed in."""
     q = asked.text("q")
-    return render_template("finding/search.html", q=q, found=search.search(q=q, limit=RESULTS) if q else None)
+    return render_template("finding/search.html", q=q, found=_find(q, RESULTS))
 
 
 @blueprint.get("/search/suggestions", allow=Permission.READ)
 def suggestions() -> str:
     """Show the best of them alone, below the field that is being typed in. For everyone who is signed in."""
     q = asked.text("q")
-    return render_template("finding/_suggestions.html", q=q, found=search.search(q=q, limit=SUGGESTIONS) if q else None)
+    return render_template("finding/_suggestions.html", q=q, found=_find(q, SUGGESTIONS))
 
 
 @blueprint.get("/help", allow=Permission.READ)
 def help_page() -> str:
     """Say what the words and signs mean, and which keys do what. For everyone who is signed in."""
     return render_template("finding/help.html")
+
+
+def _find(q: str | None, limit: int) -> Found | None:
+    return search(q=q, now=datetime.now(UTC), limit=limit) if q else None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from flask.testing import FlaskClient
 
 from tests.factories import make_client, make_pipeline
+from tests.web.scenes import make_failing, make_healthy
 
 
 def test_search_finds_clients_and_pipelines_by_a_part_of_their_names(client: FlaskClient) -> None:
@@ -45,6 +48,19 @@ def test_disabled_things_come_last_and_say_so(client: FlaskClient) -> None:
 
     assert page.index("ledger_b") < page.index("ledger_a")
     assert "Disabled" in page
+
+
+@pytest.mark.parametrize("address", ["/search", "/search/suggestions"])
+def test_found_pipelines_show_their_health_unless_disabled(client: FlaskClient, address: str) -> None:
+    make_failing(name="ledger_a")
+    make_healthy(name="ledger_b")
+    make_pipeline(name="ledger_c")
+    make_failing(name="ledger_d", is_active=False)
+
+    page = client.get(f"{address}?q=ledger").text
+
+    shown = re.findall(r">(ledger_\w)<.*?class=\"state state-(\w+)\"", page, re.DOTALL)
+    assert shown == [("ledger_a", "bad"), ("ledger_b", "ok"), ("ledger_c", "none")]
 
 
 def test_signs_of_patterns_are_taken_literally(client: FlaskClient) -> None:
