@@ -332,6 +332,7 @@ def test_without_a_database_pages_say_so(stranded: FlaskClient, path: str) -> No
     assert is_page(response)
     assert int(response.headers["Retry-After"]) > 0
     assert "hunter2" not in response.text
+    assert '<a class="btn btn-primary" href="">' in response.text  # the same page once more
 
 
 def test_without_a_database_bad_requests_are_still_told_as_such(stranded: FlaskClient) -> None:

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from chm_web.models import Pipeline, RunStatus
 from tests.browser.conftest import Site
@@ -29,8 +29,9 @@ def test_changes_come_by_themselves(page: Page, site: Site) -> None:
 @pytest.mark.parametrize("tile", ["newly_failing", "recovered"])
 def test_tile_of_changes_leads_to_its_own(browser: Browser, site: Site, tile: str, javascript: bool) -> None:
     _recover(make_pipeline(site.client, name="recovered_feed"))
-    looks = {"viewport": {"width": 390, "height": 844}, "java_script_enabled": javascript}
-    page = site.sign_in(browser.new_context(**looks)).new_page()  # type: ignore[arg-type]
+    phone: ViewportSize = {"width": 390, "height": 844}
+    context = browser.new_context(viewport=phone, java_script_enabled=javascript, reduced_motion="reduce")
+    page = site.sign_in(context).new_page()
     page.goto(site.url + "/?changed=7d")
 
     page.locator(f".tile[href$='#{tile}']").click()
@@ -40,9 +41,10 @@ def test_tile_of_changes_leads_to_its_own(browser: Browser, site: Site, tile: st
     expect(target).to_be_in_viewport()
     if javascript:
         expect(target).to_contain_text({"newly_failing": "orders_daily", "recovered": "recovered_feed"}[tile])
-        # Once the page has glided there, right below the top bar.
-        page.wait_for_function("Math.abs(document.querySelector(':target').getBoundingClientRect().top - 64) < 2")
-    page.context.close()
+        box = target.bounding_box()
+        assert box is not None
+        assert box["y"] == pytest.approx(64, abs=2)  # right below the top bar
+    context.close()
 
 
 def test_tile_of_a_change_that_did_not_happen_leads_to_all_changes(page: Page, site: Site) -> None:

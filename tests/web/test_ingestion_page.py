@@ -94,6 +94,18 @@ def test_page_without_a_source_says_what_to_set(client: FlaskClient) -> None:
 
     assert "No source is configured" in page
     assert "No ingestion in the last 7 days" in page
+    assert "Once there is a source, what was read shows here." in page
+    assert "shape-ok" not in page
+
+
+@pytest.mark.usefixtures("without_redis")
+def test_banner_leads_to_the_page_of_ingestion_from_elsewhere_alone(client: FlaskClient) -> None:
+    for address, leads in (("/clients", True), ("/ingestion", False)):
+        page = client.get(address).text
+        assert ("See ingestion" in page) is leads
+        refresh = re.search(r'hx-get="(/ingestion/banner[^"]*)"', page)
+        assert refresh is not None
+        assert ("See ingestion" in client.get(refresh[1]).text) is leads
 
 
 @pytest.mark.usefixtures("with_partner")

@@ -27,6 +27,7 @@ def test_empty_inventory_says_what_to_do(client: FlaskClient) -> None:
 
     assert "There are no pipelines yet" in page
     assert "REST API" in page
+    assert re.findall(r'class="btn btn-primary"[^>]*>(?:<svg.*?</svg>)?([^<]+)', page, re.DOTALL) == ["New client"]
 
 
 def test_nothing_failing_is_said_plainly(client: FlaskClient) -> None:

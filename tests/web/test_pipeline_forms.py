@@ -54,6 +54,18 @@ def test_form_of_a_client_names_it_and_the_form_of_any_offers_the_enabled_ones(c
     assert str(gone.id) not in form
 
 
+@pytest.mark.parametrize("address", ["/pipelines/new", "/alert-rules/new"])
+@pytest.mark.parametrize(("role", "may_add"), [(Role.ADMIN, True), (Role.OPERATOR, False)])
+def test_form_without_any_client_to_choose_leads_to_adding_one(
+    app: Flask, address: str, role: Role, may_add: bool
+) -> None:
+    page = client_of(app, role=role).get(address).text
+
+    assert "There is no client to choose" in page
+    assert 'name="client_id"' not in page
+    assert ('href="/clients/new"' in page) is may_add
+
+
 def test_new_pipeline_of_a_client_that_there_is_not_is_not_found(client: FlaskClient) -> None:
     assert client.get(f"/pipelines/new?client_id={uuid4()}").status_code == 404
 
