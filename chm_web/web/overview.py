@@ -10,7 +10,7 @@ from flask import abort, render_template, request
 
 from chm_web.access.permissions import Permission
 from chm_web.ingestion.progress import SyncScope
-from chm_web.services import changes, health, outcomes
+from chm_web.services import changes, health, outcomes, stability
 from chm_web.services.changes import ChangeKind
 from chm_web.services.health import Health, PipelineHealth
 from chm_web.web import asked
@@ -105,6 +105,7 @@ def _look_at_changes(wanted: _Asked) -> dict[str, Any]:
     return {
         "now": now,
         "found": found,
+        "has_begun": bool(found.total or failures.series) or stability.has_runs(),
         "chart": stacked_runs(failures, since=since, until=now, say=say, status="failed"),
         **wanted.values,
     }

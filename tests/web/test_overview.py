@@ -36,6 +36,17 @@ def test_nothing_failing_is_said_plainly(client: FlaskClient) -> None:
     assert "Nothing is failing" in client.get("/").text
 
 
+def test_before_the_first_run_nothing_is_praised(client: FlaskClient) -> None:
+    make_pipeline()
+
+    page, changes = (client.get(address).text for address in ("/", "/overview/changes"))
+
+    assert "Nothing is failing" in page
+    assert "There are no runs yet" in changes
+    for praised in (page.split('id="failing"')[1], changes):
+        assert "shape-ok" not in praised
+
+
 def test_failing_pipeline_is_shown_with_client_duration_and_error(client: FlaskClient) -> None:
     owner = make_client(name="Acme Retail")
     make_failing(client=owner, name="orders_daily", error="connection refused", hours=3.34)
