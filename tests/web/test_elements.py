@@ -33,6 +33,13 @@ def test_moment_is_told_with_what_a_script_needs(drawn: Markup, form: str, title
     assert drawn == f'<time datetime="2026-11-24T09:00:05Z" title="{title}" data-moment="{form}">{text}</time>'
 
 
+def test_title_tells_a_name_that_may_be_clipped_and_no_other() -> None:
+    assert elements.whole("orders_daily") == ""
+    assert elements.whole('a "name" of <more> than any row holds') == (
+        ' title="a &#34;name&#34; of &lt;more&gt; than any row holds"'
+    )
+
+
 def test_moment_in_another_zone_is_told_in_utc() -> None:
     elsewhere = datetime.fromisoformat("2026-01-01T00:30:00+01:00")
 
