@@ -124,7 +124,7 @@ def web_server(environ: Mapping[str, str], directory: Path) -> tuple[Program, in
     """Give the web app as gunicorn serves it, and its port, which stays."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = int(listener.getsockname()[1])
-    arguments = ["-m", "gunicorn", "wsgi:app", "--bind", f"127.0.0.1:{port}", "--no-control-socket"]
+    arguments = ["-m", "gunicorn", "wsgi:app", "--bind", f"127.0.0.1:{port}"]
     arguments += ["--workers", str(WORKERS), "--threads", str(THREADS)]
 
     def answers() -> bool:

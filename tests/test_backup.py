@@ -93,6 +93,7 @@ def test_a_backup_that_fails_leaves_the_one_before(config: Config, file: Path) -
 
     assert result.exit_code == 1
     assert "The database does not answer: " in result.stderr
+    assert result.stderr.endswith("failed: Connection refused\n")
     assert "hunter2" not in result.output
     assert file.read_text() == "the one before"
     assert list(file.parent.iterdir()) == [file]
@@ -143,6 +144,20 @@ def test_a_damaged_file_changes_nothing(
 
     assert bring_back(committed_app, file, *options).exit_code == 1
     assert content(committed_app) == before
+
+
+def test_a_backup_of_a_newer_program_is_not_called_damaged(committed_app: Flask, emptied: Flask, file: Path) -> None:
+    back_up(committed_app, file)
+    content = bytearray(file.read_bytes())
+    # Behind the mark of the format stands its version.
+    assert content[:6] == b"PGDMP\x01"
+    content[6] = 99
+    file.write_bytes(content)
+
+    result = bring_back(emptied, file)
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {file} was made by a newer pg_dump than pg_restore ")
 
 
 def test_a_backup_of_something_else_is_refused(committed_app: Flask, emptied: Flask, file: Path) -> None:

@@ -11,6 +11,7 @@ import click
 import pytest
 
 from chm_web import create_app
+from chm_web.commands import cli
 from chm_web.commands.bench import bench
 from chm_web.commands.ingest import ingest
 from chm_web.commands.inventory import export_inventory, import_inventory
@@ -77,6 +78,8 @@ RUN_RESULTS = str(ROOT / "tests/ingestion/captures/dbt_core/run_results_error.js
     ("command", "arguments"),
     [
         (bench, ("seed", "--runs", "1")),
+        (cli.commands["db"], ("upgrade",)),
+        (cli.commands["db"], ("current",)),
         (export_inventory, ()),
         (grant_reader, ()),
         (import_inventory, ("pyproject.toml",)),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -12,8 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 import requests
+import sqlalchemy as sa
 
 from chm_web.config import ROOT
 from tests.guides import blocks, run
@@ -139,6 +143,28 @@ def test_quickstart_does_what_it_says(served: Demo, data_dir: Path, tmp_path: Pa
     assert start == "make demo\n"
     assert said_by_the_guide in said
     assert "is failing; its latest run is" in said.split(said_by_the_guide)[0]
+
+
+def test_other_commands_work_on_what_it_runs_with(served: Demo, data_dir: Path, tmp_path: Path) -> None:
+    kept = data_dir / "environment"
+    script = f"set -a; . {shlex.quote(str(kept))}; {shlex.quote(sys.executable)} -m chm_web.commands doctor"
+
+    said = run(["bash", "-euo", "pipefail", "-c", script], ROOT)
+
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert "ok    worker" in said
+
+
+def test_it_keeps_no_transaction_open(served: Demo, data_dir: Path) -> None:
+    [line] = [line for line in (data_dir / "environment").read_text().splitlines() if "CHM_DATABASE_URL" in line]
+    [url] = shlex.split(line.partition("=")[2])
+    with psycopg.connect(sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)) as asking:
+        sessions = asking.execute(
+            "SELECT application_name, state FROM pg_stat_activity WHERE application_name LIKE 'chm%'"
+        ).fetchall()
+
+    assert "chm demo" in {name for name, _ in sessions}
+    assert [session for session in sessions if session == ("chm demo", "idle in transaction")] == []
 
 
 def csrf_token(page: str) -> str:

@@ -17,7 +17,7 @@ from tests.ingestion.conftest import wait_until
 def running_gunicorn(environ: Mapping[str, str], log: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """The app on a free port of the loopback interface: the port, and the process, which writes to ``log``."""
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "wsgi:app", "--bind", f"127.0.0.1:{port}", "--threads", "2"]
+    command = [sys.executable, "-m", "gunicorn", "wsgi:app", "--bind", f"127.0.0.1:{port}", "--workers", "1"]
     with log.open("wb") as output:
         server = subprocess.Popen(command, cwd=ROOT, env=dict(environ), stdout=output, stderr=subprocess.STDOUT)
     try:

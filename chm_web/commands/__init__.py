@@ -15,6 +15,7 @@ from chm_web.commands.bench import bench
 from chm_web.commands.contract import api_contract
 from chm_web.commands.demo import demo
 from chm_web.commands.doctor import doctor
+from chm_web.commands.explained import explained
 from chm_web.commands.ingest import ingest
 from chm_web.commands.inventory import export_inventory, import_inventory
 from chm_web.commands.prune import prune
@@ -66,6 +67,9 @@ cli = _Cli(
     load_dotenv=False,
     add_version_option=False,
 )
+# Flask-Migrate's own commands would show a page of traceback where the database cannot be reached.
+for _migrating in db.commands.values():
+    _migrating.callback = explained(_migrating.callback)
 db.add_command(grant_reader)
 for _command in (
     api_contract,

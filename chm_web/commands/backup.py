@@ -116,6 +116,11 @@ def _check(restorer: Program, file: Path) -> None:
     try:
         contents = run_program(restorer, ["--list", file])
     except BackupError as err:
+        if "unsupported version" in str(err):
+            raise BackupError(
+                f"{file} was made by a newer pg_dump than pg_restore {restorer.major}, this server's, can read. "
+                "Restore it into a server of the version that it was made of, or of a later one."
+            ) from err
         raise BackupError(f"{file} is not a backup that can be read. {err}") from err
     if " TABLE DATA public alembic_version " not in contents:
         raise BackupError(f"{file} is a backup, but not one of a database of CHM's.")

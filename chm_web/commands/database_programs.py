@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 
 from chm_web.embedded import EmbeddedError
 from chm_web.embedded.accounts import package_dir
+from chm_web.services.diagnosis import reason_of
 
 _SHOWN_LINES = 5
 # Waiting longer means that the web app or a worker is in the way.
@@ -64,7 +65,7 @@ class Database:
                 [is_empty] = connection.execute(_IS_EMPTY).fetchone() or [False]
                 return connection.info.server_version // 10000, bool(is_empty)
         except psycopg.Error as err:
-            raise BackupError(f"The database does not answer: {_last_line(err)}") from err
+            raise BackupError(f"The database does not answer: {reason_of(err)}") from err
 
     def gather_statistics(self) -> None:
         """Let the planner know what is in the tables now.
@@ -76,7 +77,7 @@ class Database:
             with psycopg.connect(self._address, password=self._password, autocommit=True) as connection:
                 connection.execute("ANALYZE")
         except psycopg.Error as err:
-            raise BackupError(f"The tables cannot be analysed: {_last_line(err)}.") from err
+            raise BackupError(f"The tables cannot be analysed: {reason_of(err)}.") from err
 
     def run(self, program: Program, *arguments: str | Path) -> str:
         """Run a program on the database to its end, and give what it printed.
@@ -129,11 +130,6 @@ def choose(found: Sequence[Program], *, name: str, server: int) -> Program:
             f"Install PostgreSQL {server}'s client programs and put them on PATH."
         )
     return min(fitting, key=lambda program: program.major)
-
-
-def _last_line(err: psycopg.Error) -> str:
-    """Give what an error says of the last address that was tried."""
-    return (str(err).strip().splitlines() or [type(err).__name__])[-1]
 
 
 def _places(name: str) -> list[Path]:

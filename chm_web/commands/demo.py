@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import signal
 import socket
 import sys
@@ -47,6 +48,8 @@ DEFAULT_PORT = 8000
 PORTS_TO_TRY = 20
 INGEST_EVERY_SECONDS = 60
 START_SECONDS = 60.0
+ENVIRONMENT = "environment"
+"""The file in the data directory that has what the demo runs with, for other commands."""
 
 
 class _Stopped(BaseException):
@@ -132,6 +135,7 @@ def _run(
     demo = _Demo(data_dir, environ)
     with console.status("Starting the partner ..."):
         environ["CHM_PARTNER_API_BASE_URL"] = _start_partner(stack, demo)
+    write_private(data_dir / ENVIRONMENT, _as_shell(environ))
     app = create_app(Config.from_env(environ), session_name="chm demo")
     with app.app_context():
         with console.status("Preparing the database and the inventory ..."):
@@ -152,8 +156,10 @@ def _run(
         print_outcome(job, console)
         print_health(console)
         console.print(f"\nReady after {time.monotonic() - started:.0f} s. Everything it keeps is in {data_dir}")
-        _print_sign_in(console, f"http://{_in_url(host)}:{port}", link, known_password, environ["CHM_TOKENS_FILE"])
-        _watch([worker, web, _start(stack, demo, "schedule", "chm_web.commands", "schedule")])
+        _print_sign_in(console, f"http://{_in_url(host)}:{port}", link, known_password, data_dir)
+        children = [worker, web, _start(stack, demo, "schedule", "chm_web.commands", "schedule")]
+    # Outside of the app's context: a transaction that stays open would keep PostgreSQL from cleaning up.
+    _watch(children)
 
 
 def _prepare_admin(environ: Mapping[str, str], password: str | None) -> tuple[str, str | None]:
@@ -168,9 +174,17 @@ def _prepare_admin(environ: Mapping[str, str], password: str | None) -> tuple[st
     return users.make_link(name=FIRST_ADMIN, by=command_line_actor()), password
 
 
-def _print_sign_in(console: Console, address: str, link: str, password: str | None, tokens_file: str) -> None:
-    """Say where the app is and how to sign in, so that nobody can miss it."""
-    known = f"the password  [bold]{escape(password)}[/bold]" if password else "the password of its first start"
+def _as_shell(environ: Mapping[str, str]) -> str:
+    """Give CHM's variables as a shell reads them, for the other commands."""
+    ours = sorted(name for name in environ if name.startswith("CHM_"))
+    return "".join(f"{name}={shlex.quote(environ[name])}\n" for name in ours)
+
+
+def _print_sign_in(console: Console, address: str, link: str, password: str | None, data_dir: Path) -> None:
+    """Say where the app is and how to sign in, so that nobody can miss it, and how other commands reach the demo."""
+    first = "the password of its first start, or another with --password"
+    known = f"the password  [bold]{escape(password)}[/bold]" if password else first
+    chm = shlex.quote(str(Path(sys.executable).with_name("chm")))
     for line in (
         "",
         "  Open this link to be signed in; it works once:",
@@ -178,7 +192,9 @@ def _print_sign_in(console: Console, address: str, link: str, password: str | No
         "",
         f"  Or sign in at {address}/ as  [bold]{FIRST_ADMIN}[/bold]  with {known}",
         "",
-        f"The REST API takes a token: chm tokens --file '{escape(tokens_file)}' create NAME --scope write",
+        "CHM's other commands need what the demo runs with, in another terminal:",
+        f"  set -a; . {escape(shlex.quote(str(data_dir / ENVIRONMENT)))}; set +a",
+        f"  {escape(chm)} tokens create NAME --scope write    (a token for the REST API)",
         "Ctrl-C stops everything.",
     ):
         console.print(line, highlight=False, soft_wrap=True)
@@ -257,7 +273,7 @@ def _ingest(console: Console) -> IngestionJob:
 
 def _start_web(stack: ExitStack, demo: _Demo, host: str, port: int) -> Child:
     bind = f"{_in_url(host)}:{port}"
-    web = _start(stack, demo, "web", "gunicorn", "wsgi:app", "--bind", bind, "--workers", "2", "--threads", "4")
+    web = _start(stack, demo, "web", "gunicorn", "wsgi:app", "--bind", bind)
     reached = _in_url({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host))  # noqa: S104 - only compared
     with PoolManager(timeout=5.0, retries=False) as http:
 

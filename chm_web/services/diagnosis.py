@@ -73,10 +73,15 @@ def diagnose_database(database_url: str) -> list[Finding]:
         ) as connection:
             facts: Any = connection.execute(_FACTS).fetchone()
     except psycopg.Error as err:
-        reason = str(err).strip().splitlines()[-1]
         remedy = "Check that PostgreSQL runs and that CHM_DATABASE_URL names its host, database, user and password."
-        return [Finding("database", Level.FAIL, f"The database cannot be used: {reason}", remedy)]
+        return [Finding("database", Level.FAIL, f"The database cannot be used: {reason_of(err)}", remedy)]
     return [_judge_database(facts), _judge_rights(facts), judge_clock(facts.clock, now=datetime.now(UTC))]
+
+
+def reason_of(err: psycopg.Error) -> str:
+    """Give what an error of libpq's says of the last address that was tried, without the hints below it."""
+    said = [line for line in str(err).splitlines() if line.strip() and not line[0].isspace()]
+    return said[-1] if said else type(err).__name__
 
 
 def _judge_database(facts: Any) -> Finding:

@@ -25,6 +25,7 @@ def test_a_database_that_is_away(environ: Environ) -> None:
     check, level, message = trouble(environ)
     assert (check, level) == ("database", Level.FAIL)
     assert message.startswith("The database cannot be used: ")
+    assert message.endswith('connection to server at "127.0.0.1", port 9 failed: Connection refused')
     assert "hunter2" not in message
 
 

@@ -91,8 +91,7 @@ def site(tmp_path: Path, tokens_file: Path) -> Iterator[Site]:
 
 def start_machines(stack: ExitStack, site: Site, directory: Path) -> None:
     """Start two web machines and three workers."""
-    serve = [sys.executable, "-m", "gunicorn", "wsgi:app", "--threads", "4", "--bind", f"0.0.0.0:{WEB_PORT}"]
-    serve += ["--no-control-socket"]
+    serve = [sys.executable, "-m", "gunicorn", "wsgi:app", "--workers", "1", "--bind", f"0.0.0.0:{WEB_PORT}"]
     site.webs = [WebMachine(f"web-{n}", n, serve, site.environ, directory) for n in range(2)]
     work = [sys.executable, "-c", WORKER]
     site.workers = [Machine(f"worker-{n}", 2 + n, work, site.environ, directory) for n in range(3)]

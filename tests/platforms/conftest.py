@@ -107,7 +107,7 @@ def chm(
         CHM_SOURCES_FILE=str(sources),
     )
     found = Chm(f"http://127.0.0.1:{port}", tokens[Scope.INGEST], environ, directory)
-    web = found.start("web", "-m", "gunicorn", "wsgi:app", "--bind", f"127.0.0.1:{port}", "--threads", "4")
+    web = found.start("web", "-m", "gunicorn", "wsgi:app", "--bind", f"127.0.0.1:{port}", "--workers", "1")
     try:
         web.wait_until(lambda: answers(f"{found.address}/healthz"), seconds=180)
         yield found
