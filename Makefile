@@ -1,7 +1,7 @@
 # The commands of this project. `make demo` and `make test` need Python 3.11 or later and nothing else.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-platforms test-apart check format lock bench dashboards pictures audit sbom clean
+.PHONY: help install setup demo test test-platforms test-apart check format lock bench dashboards pictures audit sbom clean
 
 # The newest Python that is there; override with: make PYTHON=python3.12 setup
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
@@ -24,12 +24,13 @@ help:
 	@echo "make pictures    every page as a picture, in build/pictures"
 	@echo "make audit       known weaknesses in what CHM is made of, where the registries can be asked"
 	@echo "make sbom        what CHM is made of (CycloneDX), written to build/"
+	@echo "make install     .venv with what CHM runs on, for a server"
 	@echo "make setup       .venv with everything (the others do it when needed)"
 
 # What CHM itself runs on; the tools of its developers are more than half of all there is to install.
 $(RUNTIME): requirements.txt pyproject.toml package-lock.json requirements-node.txt chm_web/assets.py
 	@test -n "$(PYTHON)" || { echo "CHM needs Python 3.11, 3.12 or 3.13; none is on PATH." >&2; exit 1; }
-	@test -x $(BIN)/python || echo "Building .venv: about a minute, once."
+	@test -x $(BIN)/python || echo "Building .venv: one to four minutes, once."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
 		{ echo "Making .venv failed. On Debian and Ubuntu: apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }
 	@$(PIP) --require-hashes -r requirements.txt
@@ -39,8 +40,11 @@ $(RUNTIME): requirements.txt pyproject.toml package-lock.json requirements-node.
 	@touch $@
 
 $(STAMP): $(RUNTIME) requirements-dev.txt
+	@test -e $@ || echo "Adding the developers' tools to .venv: some minutes, once."
 	@$(PIP) --require-hashes -r requirements-dev.txt
 	@touch $@
+
+install: $(RUNTIME)
 
 setup: $(STAMP)
 

@@ -1,4 +1,4 @@
-"""The ``chm`` command line: ``chm run``, ``chm db upgrade``, ``chm worker``, ``chm ingest``, ``chm tokens``, ..."""
+"""The ``chm`` command line: CHM's own commands, Flask-Migrate's ``db``, Flask's ``run``, ``shell`` and ``routes``."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 
 from chm_web.models import Pipeline
 from tests.api.envelope import INVALID, NOT_FOUND, issues, refusal
-from tests.factories import make_pipeline, make_run
+from tests.factories import make_client, make_pipeline, make_run
 from tests.http import ApiClient
 
 BATCH = "/runs/batch"
@@ -102,6 +102,18 @@ def test_report_takes_ids_of_any_characters(api: ApiClient, path: str, external_
     assert created.status_code == 201
     assert created.get_json()["external_run_id"] == external_run_id
     assert api.get(address).get_json() == created.get_json()
+
+
+def test_what_is_disabled_takes_reports(api: ApiClient) -> None:
+    for pipeline in (make_pipeline(is_active=False), make_pipeline(make_client(is_active=False))):
+        path = f"/pipelines/{pipeline.id}"
+        dbt = {"metadata": {"invocation_id": "d"}, "results": []}
+
+        assert api.put(f"{path}/runs/a", DONE).status_code == 201
+        assert api.post(f"{path}/runs", {**DONE, "external_run_id": "b"}).status_code == 201
+        batch = {"runs": [{**DONE, "external_run_id": "c", "pipeline_id": str(pipeline.id)}]}
+        assert api.post(BATCH, batch).get_json()["created"] == 1
+        assert api.post(f"{path}/dbt-run-results", dbt).status_code == 201
 
 
 def test_repeated_report_changes_nothing(api: ApiClient, path: str) -> None:

@@ -49,6 +49,13 @@ def test_ping_alone_is_a_success(anyone: FlaskClient, pipeline: Pipeline, addres
     assert run.updated_by == "ping"
 
 
+def test_disabled_pipeline_takes_pings(anyone: FlaskClient) -> None:
+    pipeline = make_pipeline(is_active=False)
+
+    assert anyone.get(f"/ping/{ping_key(pipeline.id)}").status_code == 200
+    assert len(runs_of(pipeline)) == 1
+
+
 def test_start_and_end_are_one_run_with_its_duration(anyone: FlaskClient, pipeline: Pipeline, address: str) -> None:
     anyone.get(f"{address}/start")
     (run,) = runs_of(pipeline)

@@ -236,6 +236,7 @@ def test_without_a_script_disabling_is_explained_first(press: Callable[..., Test
     assert page.status_code == 200
     assert "Disable 2 pipelines?" in page.text
     assert "no longer asked for" in page.text
+    assert "What reports to them by their ids (the API, pings) is still recorded." in page.text
     assert str(second.id) in page.text
     assert "<li>orders_daily</li>" in page.text
     assert get_pipeline(pipeline_id=first.id).is_active
