@@ -9,6 +9,7 @@ import logging
 import sys
 import time
 from logging.handlers import SysLogHandler
+from pathlib import Path
 from typing import Any
 
 import click
@@ -86,7 +87,16 @@ def record_changes(machine_log: str = MACHINE_LOG) -> None:
     goes to the machine's own log instead, if there is one: nobody wants to read it there, and nothing would keep it.
     """
     at_terminal = sys.stderr.isatty()
-    handler = _MachineLog(machine_log) if at_terminal else logging.StreamHandler(sys.stderr)
+    _record_by(_MachineLog(machine_log) if at_terminal else logging.StreamHandler(sys.stderr))
+
+
+def record_changes_in(path: Path) -> None:
+    """Let what this process changes from now on be recorded in a file. For a command that keeps its logs itself."""
+    audit.log.handlers.clear()
+    _record_by(logging.FileHandler(path, encoding="utf-8"))
+
+
+def _record_by(handler: logging.Handler) -> None:
     handler.setFormatter(_formatter())
     handler.addFilter(CommandFilter())
     # Of chm run, which answers requests.

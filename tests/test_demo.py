@@ -113,6 +113,9 @@ def test_from_nothing_it_ingests_prints_the_health_and_ends(data_dir: Path) -> N
     assert re.search(r"Ingestion finished: [45678]\d,\d{3} created, 0 updated, 0 unchanged, 0 rejected", result.stdout)
     assert re.search(r"Health of 60 pipelines: \d+ failing, \d+ late", result.stdout)
     assert re.search(r"failing +\S.* / \S+ since", result.stdout)
+    # What it has made is recorded, but not for whoever looks at it.
+    assert result.stderr == ""
+    assert '"command": "chm demo"' in (data_dir / "logs" / "demo.log").read_text()
 
 
 def test_a_second_start_takes_in_only_what_is_new(data_dir: Path) -> None:

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
 
-from chm_web import assets, create_app
+from chm_web import assets, create_app, logs
 from chm_web.access.permissions import Role
 from chm_web.access.sign_in import FIRST_ADMIN
 from chm_web.access.users import UserFile
@@ -94,7 +94,7 @@ def demo(host: str, port: int | None, data_dir: Path, password: str | None, once
     try:
         missing = assets.missing()
         if missing and not once:
-            raise ProcessError(f"Web assets are not installed ({missing[0]} is missing). Run: make setup")
+            raise ProcessError(f"Web assets are not installed ({missing[0]} is missing). Run: make install")
         with ExitStack() as stack:
             _run(stack, console, host=host, port=port, data_dir=data_dir.resolve(), password=password, once=once)
     except _Stopped:
@@ -123,6 +123,7 @@ def _run(
     started = time.monotonic()
     with console.status("Starting PostgreSQL and Redis ..."):
         environ = _services(stack, data_dir)
+    logs.record_changes_in(data_dir / "logs" / "demo.log")
     environ |= {
         "CHM_SECRET_KEY": _kept_secret(data_dir / "secret_key"),
         "CHM_USERS_FILE": str(data_dir / "users.json"),
