@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,9 +11,9 @@ import pytest
 import requests
 
 from chm_web.config import ROOT
-from tests.http import answers, free_port
 from tests.ingestion.conftest import wait_until
 from tests.processes import bare_environ
+from tests.web_server import running_gunicorn
 
 pytestmark = pytest.mark.slow
 
@@ -43,20 +41,15 @@ def app(environ, start_response):
 def serving(tmp_path: Path, *arguments: str) -> Iterator[str]:
     """Serve the app above with what CHM tells gunicorn; gives its address."""
     (tmp_path / "waiting.py").write_text(APP)
-    port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "waiting:app", "--config", str(ROOT / "gunicorn.conf.py")]
-    command += ["--bind", f"127.0.0.1:{port}", "--workers", str(PROCESSES), "--threads", str(THREADS), *arguments]
+    told = ["--config", str(ROOT / "gunicorn.conf.py"), "--workers", str(PROCESSES), "--threads", str(THREADS)]
     log = tmp_path / "gunicorn.log"
-    with log.open("wb") as output:
-        server = subprocess.Popen(command, cwd=tmp_path, env=bare_environ(), stdout=output, stderr=subprocess.STDOUT)
-    try:
-        url = f"http://127.0.0.1:{port}/"
-        wait_until(lambda: answers(url) or server.poll() is not None)
+    environ = bare_environ()
+    with running_gunicorn(environ, log, app="waiting:app", directory=tmp_path, arguments=[*told, *arguments]) as (
+        port,
+        _,
+    ):
         wait_until(lambda: log.read_text().count("Booting worker") == PROCESSES)
-        yield url
-    finally:
-        server.terminate()
-        server.wait(30)
+        yield f"http://127.0.0.1:{port}/"
 
 
 def test_no_request_waits_for_one_process_while_another_has_a_thread(tmp_path: Path) -> None:

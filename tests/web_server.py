@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,12 +14,19 @@ from tests.ingestion.conftest import wait_until
 
 
 @contextmanager
-def running_gunicorn(environ: Mapping[str, str], log: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """The app on a free port of the loopback interface: the port, and the process, which writes to ``log``."""
+def running_gunicorn(
+    environ: Mapping[str, str],
+    log: Path,
+    *,
+    app: str = "wsgi:app",
+    directory: Path = ROOT,
+    arguments: Sequence[str] = ("--workers", "1"),
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """An app on a free port of the loopback interface: the port, and the process, which writes to ``log``."""
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "wsgi:app", "--bind", f"127.0.0.1:{port}", "--workers", "1"]
+    command = [sys.executable, "-m", "gunicorn", app, "--bind", f"127.0.0.1:{port}", *arguments]
     with log.open("wb") as output:
-        server = subprocess.Popen(command, cwd=ROOT, env=dict(environ), stdout=output, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(command, cwd=directory, env=dict(environ), stdout=output, stderr=subprocess.STDOUT)
     try:
         url = f"http://127.0.0.1:{port}/healthz"
         wait_until(lambda: answers(url) or server.poll() is not None, seconds=180)
