@@ -1,4 +1,4 @@
-"""``make pictures``: runs the demo and takes every page at two sizes in both themes.
+"""``make pictures``: runs the demo and takes every page, in each of its states, at two sizes in both themes.
 
 All of them go to a directory to be looked through; ``--docs`` renews those in docs/ instead. It needs Chromium.
 """
@@ -28,6 +28,8 @@ from playwright.sync_api import (
 )
 from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
+
+from pictures.states import STATES, State
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = "/usr/bin/chromium"
@@ -59,22 +61,30 @@ class Camera:
     url: str
     state: StorageState
 
-    def open(self, size: str, theme: Theme) -> BrowserContext:
+    def open(self, size: str, theme: Theme, *, signed_in: bool = True, script: bool = True) -> BrowserContext:
         """Open a window of a size in a theme."""
         width, height = SIZES[size]
         viewport: ViewportSize = {"width": width, "height": height}
         return self.browser.new_context(
-            viewport=viewport, color_scheme=theme, storage_state=self.state, reduced_motion="reduce"
+            viewport=viewport,
+            color_scheme=theme,
+            storage_state=self.state if signed_in else None,
+            java_script_enabled=script,
+            timezone_id="Asia/Tokyo",  # the reader's own, where it is asked for: not UTC, or it could not be seen
+            reduced_motion="reduce",
         )
 
-    def take(self, path: str, file: Path, *, size: str, theme: Theme, whole: bool) -> None:
-        """Take one page, once all of its parts are there; ``whole``: all of its length."""
-        context = self.open(size, theme)
+    def take(self, path: str, file: Path, *, size: str, theme: Theme, state: State) -> None:
+        """Take one page, once all of its parts are there and what its state asks for is done."""
+        context = self.open(size, theme, signed_in=state.signed_in, script=state.script)
         page = context.new_page()
         page.goto(self.url + path)
-        expect(page.locator("[hx-trigger=load]")).to_have_count(0)
+        if state.script:
+            expect(page.locator("[hx-trigger=load]")).to_have_count(0)
+        if state.act is not None:
+            state.act(page)
         page.wait_for_timeout(300)  # charts draw themselves in their own time
-        page.screenshot(path=file, full_page=whole)
+        page.screenshot(path=file, full_page=state.whole)
         print(f"{file.name}: {file.stat().st_size / 1000:.0f} kB")
         context.close()
 
@@ -84,7 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pictures", description=__doc__)
     parser.add_argument("--into", type=Path, default=ROOT / "build" / "pictures", help="where all pictures go")
     parser.add_argument("--docs", action="store_true", help="renew the pictures in docs/ instead")
-    parser.add_argument("--only", nargs="*", metavar="PAGE", help="only these pages")
+    parser.add_argument("--only", nargs="*", metavar="PAGE", help="only these pages or states of pages")
     parser.add_argument("--url", help="of a demo that runs already, with the password " + PASSWORD)
     asked = parser.parse_args()
     with demo(asked.url) as url, sync_playwright() as playwright:
@@ -93,9 +103,10 @@ def main() -> None:
         paths = find_paths(camera)
         if asked.docs:
             for name, (page, size, theme) in DOCS.items():
-                camera.take(paths[page], ROOT / "docs" / f"{name}.png", size=size, theme=theme, whole=False)
+                file = ROOT / "docs" / f"{name}.png"
+                camera.take(paths[page], file, size=size, theme=theme, state=State(page, whole=False))
         else:
-            take_all(camera, {name: paths[name] for name in asked.only or paths}, asked.into)
+            take_all(camera, paths, asked.into, asked.only)
         browser.close()
 
 
@@ -193,6 +204,8 @@ def find_paths(camera: Camera) -> dict[str, str]:
         "ingestion-job": link("/ingestion", "#jobs tbody a.name"),
         "search": "/search?q=orders",
         "profile": "/profile",
+        "sign-in": "/sign-in",
+        "api-docs": "/api/v1/docs",
         "help": "/help",
         "not-found": "/no/such/page",
     }
@@ -200,14 +213,16 @@ def find_paths(camera: Camera) -> dict[str, str]:
     return found
 
 
-def take_all(camera: Camera, paths: dict[str, str], into: Path) -> None:
-    """Take each page whole, at each size and in each theme, and the report as it is printed."""
+def take_all(camera: Camera, paths: dict[str, str], into: Path, only: list[str] | None) -> None:
+    """Take each page and state at each size and in each theme, and the report as it is printed."""
     into.mkdir(parents=True, exist_ok=True)
-    for name, path in paths.items():
+    states = {name: State(name) for name in paths} | STATES
+    for name in only or states:
         for size in SIZES:
             for theme in THEMES:
-                camera.take(path, into / f"{name}-{size}-{theme}.png", size=size, theme=theme, whole=True)
-    if "report" in paths:
+                file = into / f"{name}-{size}-{theme}.png"
+                camera.take(states[name].path(paths), file, size=size, theme=theme, state=states[name])
+    if not only or "report" in only:
         context = camera.open("desktop", "light")
         page = context.new_page()
         page.goto(camera.url + paths["report"])

@@ -31,6 +31,15 @@ HEALTH_TALLY = text("""
 """Active pipelines of active clients by health, and how many of them run something now."""
 
 
+CLIENT_TALLIES = text("""
+    SELECT client_id, health, count(*) AS pipelines, count(running_since) AS running
+    FROM reporting.pipeline_health_at(:now)
+    WHERE in_service AND client_id = ANY(:client_ids)
+    GROUP BY client_id, health
+""")
+"""The same of each of some clients."""
+
+
 def verdict(*, now: datetime) -> FromClause:
     """Judge each row of a FROM item that is called ``p`` and has the columns of pipelines, as a LATERAL beside it.
 

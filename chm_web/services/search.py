@@ -13,7 +13,7 @@ from sqlalchemy.sql import ColumnCollection
 from chm_web.extensions import db
 from chm_web.models import Client, Pipeline, Platform
 from chm_web.queries.health import verdict
-from chm_web.services.health import Health
+from chm_web.services.health import Health, HealthTally, tally_health_by_client
 from chm_web.services.paging import search_pattern
 
 
@@ -30,11 +30,22 @@ class FoundPipeline:
 
 
 @dataclass(frozen=True)
+class FoundClient:
+    """A client by its name, with its active pipelines by their health; a disabled client's count none."""
+
+    id: UUID
+    name: str
+    is_active: bool
+    tally: HealthTally
+
+
+@dataclass(frozen=True)
 class Found:
     """What bears a name: at most ``limit`` of each kind, and whether there is more."""
 
-    clients: list[Client]
+    clients: list[FoundClient]
     pipelines: list[FoundPipeline]
+    has_more_clients: bool
     has_more_pipelines: bool
 
 
@@ -49,8 +60,9 @@ def search(*, q: str, now: datetime, limit: int = 8) -> Found:
         select(Client)
         .where(Client.name.ilike(pattern, escape="\\"))
         .order_by(Client.is_active.desc(), Client.name.ilike(starts, escape="\\").desc(), func.lower(Client.name))
-        .limit(limit)
+        .limit(limit + 1)
     ).all()
+    tallies = tally_health_by_client(client_ids=[client.id for client in clients[:limit]], now=now)
     in_use = Pipeline.is_active & Client.is_active
     names = (
         select(
@@ -70,11 +82,14 @@ def search(*, q: str, now: datetime, limit: int = 8) -> Found:
     best = names.order_by(*_best_first(names.selected_columns)).limit(limit + 1).subquery("p")
     judged = verdict(now=now)
     rows = db.session.execute(select(best, judged.c.health).join(judged, true()).order_by(*_best_first(best.c))).all()
-    found = [
+    found_clients = [
+        FoundClient(client.id, client.name, client.is_active, tallies[client.id]) for client in clients[:limit]
+    ]
+    found_pipelines = [
         FoundPipeline(row.id, row.name, row.client_name, row.platform, row.in_use, Health(row.health))
         for row in rows[:limit]
     ]
-    return Found(list(clients), found, len(rows) > limit)
+    return Found(found_clients, found_pipelines, len(clients) > limit, len(rows) > limit)
 
 
 def _best_first(row: ColumnCollection[str, ColumnElement[Any]]) -> list[ColumnElement[Any]]:

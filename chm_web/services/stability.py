@@ -119,9 +119,10 @@ class ClientReport:
     outages: list[Outage]
 
 
-def has_runs() -> bool:
-    """Whether any run has ever been recorded: without one there is nothing to judge."""
-    return bool(db.session.scalar(select(exists(select(Run.id)))))
+def has_runs(*, since: datetime | None = None) -> bool:
+    """Whether there is a run, or one with an event time of ``since`` or later: without any there is nothing to judge."""
+    runs = select(Run.id) if since is None else select(Run.id).where(Run.event_at >= since)
+    return bool(db.session.scalar(select(exists(runs))))
 
 
 def list_flaky(

@@ -209,7 +209,11 @@ def _read() -> tuple[dict[str, Any], forms.Issues]:
     sent = MultiDict(request.form)
     if sent.get("rule_type") == RuleType.ON_FAILURE:
         sent["threshold"] = sent["window_minutes"] = ""
-    return forms.read(AlertRuleSchema(), sent)
+    values, issues = forms.read(AlertRuleSchema(), sent)
+    if not (sent.get("client_id") or sent.get("pipeline_id")):
+        # The service would say so once all the rest is well: a form says everything at once.
+        issues = {"client_id": "Choose a client.", **issues}
+    return values, issues
 
 
 def _values_of(rule: AlertRule) -> dict[str, Any]:

@@ -44,13 +44,16 @@ def read(schema: Schema, form: MultiDict[str, str], *, partial: bool = False) ->
         partial: whether required fields may be left out.
 
     Returns:
-        The values, and what is wrong; where something is, the values are empty.
+        The values, and what is wrong in the order in which the fields were sent, which is that of the form: the first
+        of it is given the focus. Where something is wrong, the values are empty.
     """
     body = {name: value for name, field in _inputs(schema).items() for value in _json(field, form, name)}
     try:
         return dict(schema.load(body, partial=partial)), {}
     except ValidationError as err:
-        return {}, {name: _first(messages) for name, messages in err.messages_dict.items()}
+        order = {name: place for place, name in enumerate(form)}
+        wrong = sorted(err.messages_dict.items(), key=lambda item: order.get(item[0], len(order)))
+        return {}, {name: _first(messages) for name, messages in wrong}
 
 
 def attempt(action: Callable[[], object]) -> Issues:

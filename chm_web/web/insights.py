@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
@@ -41,6 +41,7 @@ def _look() -> dict[str, Any]:
     ranges = stability.count_durations(since=since, until=until)
     # A platform that ran in the window before alone is listed too.
     has_run = any(each.runs for each in platforms)
+    clients = stability.list_failures_by_client(now=now, limit=SHOWN)
     return {
         "now": now,
         "window": window,
@@ -50,7 +51,9 @@ def _look() -> dict[str, Any]:
         "strips": health.run_strips(pipeline_ids=[pipeline.pipeline_id for pipeline in flaky]),
         "platforms": platforms,
         "platform_chart": _platform_chart(platforms),
-        "clients": stability.list_failures_by_client(now=now, limit=SHOWN),
+        "clients": clients,
+        # Of a week, whatever the window: without a failure in it, it is well only if anything ran.
+        "ran_in_week": bool(clients) or stability.has_runs(since=now - timedelta(days=7)),
         "shown": SHOWN,
         "timed": sum(each.runs for each in ranges),
         "duration_chart": _duration_chart(ranges),

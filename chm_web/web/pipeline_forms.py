@@ -42,7 +42,7 @@ def create() -> Response | tuple[str, int]:
     values, issues = forms.read(_SCHEMA, request.form)
     client_id = _id(request.form.get("client_id"))
     if client_id is None:
-        issues["client_id"] = "Choose a client."
+        issues = {"client_id": "Choose a client.", **issues}
     elif not issues:
         issues = shared_ids.question(values, client_id=client_id)
     if client_id is not None and not issues:

@@ -47,7 +47,7 @@ SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 # What a reader would have to scroll sideways for, and what a card cuts off at its edge.
 TOO_WIDE = """() => {
   const cut = Array.from(document.querySelectorAll(".card *")).filter(part => {
-    const room = part.parentElement.closest(".card, .scroll, .scroll-wide, pre");
+    const room = part.parentElement.closest(".card, .scroll, pre");
     if (!room.matches(".card") || part.closest("svg, .visually-hidden, thead")) return false;
     return part.getBoundingClientRect().right > room.getBoundingClientRect().right + 1;
   });

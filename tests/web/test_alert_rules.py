@@ -253,7 +253,7 @@ def test_numbers_of_a_window_are_left_out_of_a_rule_without_one(client: FlaskCli
 @pytest.mark.parametrize(
     ("values", "field", "issue"),
     [
-        ({"client_id": ""}, "client_id", "needs a client"),
+        ({"client_id": ""}, "client_id", "Choose a client"),
         ({"destination": ""}, "destination", "needed"),
         ({"destination": "nobody"}, "destination", "#channel"),
         ({"channel": "email"}, "destination", "give an address"),
@@ -272,6 +272,16 @@ def test_refused_rule_says_what_is_wrong_beside_the_field(
     problem = re.search(rf'id="{field}-problem">([^<]+)<', response.text)
     assert problem and issue in problem.group(1)
     assert rules() == []
+
+
+def test_all_that_an_empty_rule_lacks_is_told_at_once_and_the_first_has_the_focus(
+    client: FlaskClient, form: dict[str, str]
+) -> None:
+    page = client.post("/alert-rules/new", data={**form, "client_id": "", "destination": ""}).text
+
+    assert "2 fields need your attention." in page
+    assert re.findall(r'id="(\w+)-problem"', page) == ["client_id", "destination"]
+    assert re.findall(r'<(?:input|select)[^>]* id="(\w+)"[^>]* autofocus', page) == ["client_id"]
 
 
 def test_refused_rule_keeps_what_was_typed(client: FlaskClient, form: dict[str, str]) -> None:

@@ -71,7 +71,7 @@ def test_pipelines_with_changing_results_stand_in_the_order_of_their_first_figur
 
     table = page[page.index("Pipelines with changing results") : page.index("Pipelines</h2>")]
     figures = re.findall(
-        r'<th scope="row">(\w+)</th><td class="num strong">([\d.]+ %)</td><td class="num">(\d+)', table
+        r'<th scope="row">(\w+)</th><td[^>]*>([\d.]+ %)</td><td data-label="Changes"[^>]*>(\d+)', table
     )
     assert figures == [("often", "100 %", "4"), ("seldom", "31.6 %", "6")]
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from chm_web.services.clients import disable_client
 from tests.factories import make_client, make_pipeline
 from tests.web.scenes import make_failing, make_healthy
 
@@ -63,6 +64,37 @@ def test_found_pipelines_show_their_health_unless_disabled(client: FlaskClient, 
     assert shown == [("ledger_a", "bad"), ("ledger_b", "ok"), ("ledger_c", "none")]
 
 
+@pytest.mark.parametrize("address", ["/search", "/search/suggestions"])
+def test_found_clients_show_how_their_pipelines_fare(client: FlaskClient, address: str) -> None:
+    bad, well, gone = (make_client(name=f"Acme {name}") for name in ("Bad", "Fine", "Old"))
+    make_client(name="Acme New")
+    for name in ("a", "b"):
+        make_failing(client=bad, name=name)
+    make_healthy(client=bad, name="c")
+    make_healthy(client=well)
+    make_failing(client=gone)
+    disable_client(client_id=gone.id)
+
+    page = client.get(f"{address}?q=acme").text
+
+    said = [re.sub(r"<svg.*?</svg>|<[^>]*>|\s+", " ", entry) for entry in re.findall(r"<li.*?</li>", page, re.DOTALL)]
+    told = {name: entry for entry in said for name in ("Bad", "Fine", "New", "Old") if f"Acme {name}" in entry}
+    assert "2 failing" in told["Bad"]
+    assert "Healthy" in told["Fine"]
+    assert "No pipelines" in told["New"]
+    assert "disabled" in told["Old"].lower() and "failing" not in told["Old"]
+
+
+def test_more_clients_than_are_shown_are_told_of(client: FlaskClient) -> None:
+    for number in range(7):
+        make_client(name=f"Acme {number}")
+
+    page = client.get("/search/suggestions?q=acme").text
+
+    assert page.count(">Acme ") == 6
+    assert "All results" in page
+
+
 def test_signs_of_patterns_are_taken_literally(client: FlaskClient) -> None:
     make_pipeline(name="ledger")
 
@@ -100,9 +132,9 @@ def test_search_asks_a_fixed_number_of_queries(
     client: FlaskClient, count_queries: Callable[[Callable[[], Any]], int]
 ) -> None:
     for number in range(20):
-        make_pipeline(name=f"ledger_{number}")
+        make_pipeline(make_client(name=f"Ledgers {number}"), name=f"ledger_{number}")
 
-    assert count_queries(lambda: client.get("/search?q=ledger")) == 2
+    assert count_queries(lambda: client.get("/search?q=ledger")) == 3
 
 
 def test_help_explains_every_state_of_health(client: FlaskClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -71,6 +72,20 @@ def test_window_in_which_nothing_ran_is_not_praised(client: FlaskClient, days: i
     assert "Nothing ran in the last 7 days." in page
     assert "There are no runs yet" not in page
     assert "shape-ok" not in page
+
+
+@pytest.mark.parametrize(("days", "praised"), [(10, False), (2, True)])
+def test_week_without_failures_is_praised_only_if_anything_ran_in_it(
+    client: FlaskClient, days: int, praised: bool
+) -> None:
+    make_run(started_at=ago(days=days), finished_at=ago(days=days))
+
+    page = client.get("/insights?window=30d").text
+
+    blank = re.search(
+        r'<div class="blank">\s*<svg class="shape shape-(\w+)"(?:(?!<div).)*No client had a failure', page, re.S
+    )
+    assert blank and (blank.group(1) == "ok") is praised
 
 
 def test_longer_window_shows_what_is_older(client: FlaskClient) -> None:

@@ -79,6 +79,13 @@ def test_without_a_client_the_form_says_so_beside_it(send: Send, client_id: str)
     assert 'value="shop.orders"' in response.text
 
 
+def test_first_of_what_is_wrong_has_the_focus(send: Send) -> None:
+    page = send("/pipelines/new", client_id="", name="", platform="", pipeline_type="", environment="prod").text
+
+    assert "4 fields need your attention." in page
+    assert re.findall(r'<(?:input|select)[^>]* id="(\w+)"[^>]* autofocus', page) == ["client_id"]
+
+
 def test_name_that_is_taken_is_told_beside_it_and_the_input_is_kept(send: Send) -> None:
     owner = make_client()
     make_pipeline(owner, name="ORDERS_DAILY")

@@ -88,6 +88,13 @@ def test_disabled_pipeline_is_marked_so_instead_of_judged(client: FlaskClient) -
     assert "state-bad" not in page
 
 
+def test_filters_can_be_cleared_where_there_are_any(client: FlaskClient) -> None:
+    make_failing()
+
+    assert "Clear filters" not in client.get("/pipelines?order=-name").text
+    assert 'href="/pipelines">Clear filters</a>' in client.get("/pipelines?health=failing&order=-name").text
+
+
 def test_filters_narrow_the_list_and_stay_chosen(client: FlaskClient) -> None:
     make_failing(name="orders_broken", platform=Platform.DBT)
     make_failing(name="orders_elsewhere", platform=Platform.CRON)
