@@ -102,8 +102,8 @@ class SourceProgress:
 
     @property
     def warning(self) -> str | None:
-        """What is missing from a reading that went on all the same, in words; None: nothing."""
-        if not self.pipelines_unread:
+        """What is missing from a reading that went on all the same, in words; None: nothing, or it ended in an error."""
+        if self.error or not self.pipelines_unread:
             return None
         noun = "pipeline" if self.pipelines_total == 1 else "pipelines"
         return f"{self.pipelines_unread:,} of {self.pipelines_total:,} {noun} could not be read. {self.unread_example}"

@@ -120,7 +120,7 @@ class ClientReport:
 
 
 def has_runs(*, since: datetime | None = None) -> bool:
-    """Whether there is a run, or one with an event time of ``since`` or later: without any there is nothing to judge."""
+    """Whether there is a run, or one with an event time of ``since`` or later: without any, nothing can be judged."""
     runs = select(Run.id) if since is None else select(Run.id).where(Run.event_at >= since)
     return bool(db.session.scalar(select(exists(runs))))
 

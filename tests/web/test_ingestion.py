@@ -199,6 +199,18 @@ def test_failed_job_says_why_and_offers_another_try(client: FlaskClient, monkeyp
     assert "Try again" in page
 
 
+def test_failed_job_tells_its_error_alone_and_that_it_is_one(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unread = replace(FAILED.sources[0], pipelines_unread=8, unread_example="orders: the partner answers 503")
+    show(monkeypatch, replace(FAILED, sources=(unread,)))
+
+    page = client.get("/ingestion/jobs/job-1/progress").text
+
+    assert "could not be read." not in page
+    assert "ingest-failed" in page and "ingest-warned" not in page
+
+
 def test_last_ingestion_is_told_beside_the_button(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "last_job", lambda *, scope: FINISHED)
 
