@@ -2,7 +2,7 @@
 
 import sys
 
-from chm_web import create_app, logs
+from chm_web import create_core, logs
 from chm_web.config import Config, ConfigError
 from chm_web.ingestion.queue import run_worker
 
@@ -10,7 +10,7 @@ if __name__ == "__main__":
     try:
         config = Config.from_env()
         logs.configure(config.log_level)
-        app = create_app(config, session_name="chm worker")
+        app = create_core(config, session_name="chm worker")
     except ConfigError as err:
         sys.exit(f"CHM cannot start: {err}")
     with app.app_context():

@@ -21,7 +21,7 @@ from alembic import command
 from alembic.script import Script, ScriptDirectory
 from flask import current_app
 
-from chm_web import create_app
+from chm_web import create_core
 from chm_web.config import ROOT, Config
 
 MIGRATIONS = ROOT / "migrations"
@@ -41,7 +41,7 @@ def find_problems(directory: Path = MIGRATIONS) -> list[str]:
     """Give what squawk has found in each migration of a directory, one text a migration."""
     # Nothing is connected to: the SQL is written, not run.
     config = Config(database_url="postgresql+psycopg://nobody@/nothing", redis_url="redis://", secret_key="-" * 32)
-    with create_app(config).app_context():
+    with create_core(config).app_context():
         scripts = list(ScriptDirectory(str(directory)).walk_revisions())[::-1]
         sql = {script.path: _sql_of(script, directory) for script in scripts}
     return list(_lint(sql))

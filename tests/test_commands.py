@@ -11,8 +11,8 @@ import click
 import pytest
 
 from chm_web import create_app
-from chm_web.commands import cli
 from chm_web.commands.bench import bench
+from chm_web.commands.database import db
 from chm_web.commands.ingest import ingest
 from chm_web.commands.inventory import export_inventory, import_inventory
 from chm_web.commands.prune import prune
@@ -49,6 +49,31 @@ def test_help_names_the_commands_and_needs_no_configuration() -> None:
         assert f"\n  {command} " in result.stdout
 
 
+CORE = """
+import sys
+from chm_web import create_core
+from chm_web.commands import cli
+from chm_web.config import Config
+create_core(Config(database_url="postgresql+psycopg://nobody@/none", redis_url="redis://", secret_key="-" * 32))
+for name in ("db", "schedule", "worker"):
+    assert cli.get_command(None, name).name == name
+print([name for name in sys.modules if name.startswith(("chm_web.web", "chm_web.api", "flask_smorest"))])
+"""
+
+
+def test_what_answers_no_requests_starts_without_what_does() -> None:
+    result = run("-c", CORE)
+    assert (result.stdout, result.stderr) == ("[]\n", "")
+
+
+def test_flasks_own_commands_know_the_pages() -> None:
+    services = {"CHM_DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none", "CHM_REDIS_URL": "redis://127.0.0.1:9"}
+    environ = bare_environ() | services | {"CHM_SECRET_KEY": "-" * 16 + "x" * 16}
+    command = [sys.executable, "-m", "chm_web.commands", "routes"]
+    result = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert "overview.index" in result.stdout, result.stderr
+
+
 @pytest.mark.parametrize(
     "arguments", [("db", "upgrade"), ("db", "grant-reader"), ("ingest",), ("schedule",), ("worker",)]
 )
@@ -78,8 +103,8 @@ RUN_RESULTS = str(ROOT / "tests/ingestion/captures/dbt_core/run_results_error.js
     ("command", "arguments"),
     [
         (bench, ("seed", "--runs", "1")),
-        (cli.commands["db"], ("upgrade",)),
-        (cli.commands["db"], ("current",)),
+        (db, ("upgrade",)),
+        (db, ("current",)),
         (export_inventory, ()),
         (grant_reader, ()),
         (import_inventory, ("pyproject.toml",)),

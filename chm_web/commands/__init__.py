@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import version
 
 import click
 from flask import Flask
 from flask.cli import AppGroup, FlaskGroup, NoAppException
-from flask_migrate.cli import db  # type: ignore[import-not-found]  # the stubs leave it out
 
-from chm_web import create_app, logs
-from chm_web.commands.backup import backup, restore
-from chm_web.commands.bench import bench
-from chm_web.commands.contract import api_contract
-from chm_web.commands.demo import demo
-from chm_web.commands.doctor import doctor
-from chm_web.commands.explained import explained
-from chm_web.commands.ingest import ingest
-from chm_web.commands.inventory import export_inventory, import_inventory
-from chm_web.commands.prune import prune
-from chm_web.commands.reader import grant_reader
-from chm_web.commands.schedule import schedule
-from chm_web.commands.sources import sources
-from chm_web.commands.tokens import tokens
-from chm_web.commands.users import users
-from chm_web.commands.worker import worker
+from chm_web import create_app, create_core, logs
 from chm_web.config import ConfigError
+
+_COMMANDS = {
+    "api-contract": ("contract", "api_contract"),
+    "backup": ("backup", "backup"),
+    "bench": ("bench", "bench"),
+    "db": ("database", "db"),
+    "demo": ("demo", "demo"),
+    "doctor": ("doctor", "doctor"),
+    "export": ("inventory", "export_inventory"),
+    "import": ("inventory", "import_inventory"),
+    "ingest": ("ingest", "ingest"),
+    "prune": ("prune", "prune"),
+    "restore": ("backup", "restore"),
+    "schedule": ("schedule", "schedule"),
+    "sources": ("sources", "sources"),
+    "tokens": ("tokens", "tokens"),
+    "users": ("users", "users"),
+    "worker": ("worker", "worker"),
+}
+"""CHM's commands: of which module of this package each is, and what it is called there."""
+
+# Flask's own, which show or serve pages and routes.
+_OF_PAGES = {"routes", "run", "shell"}
 
 
 def _create_app() -> Flask:
+    session_name = _session_name()
+    create = create_app if _OF_PAGES & set(session_name.split()) else create_core
     try:
-        return create_app(session_name=_session_name())
+        return create(session_name=session_name)
     except ConfigError as err:
         raise NoAppException(str(err)) from err
 
@@ -48,14 +58,21 @@ def _session_name() -> str:
 
 
 class _Cli(FlaskGroup):
-    """Flask's group, with every command known beforehand: help needs no configuration."""
+    """Flask's group, with every command known beforehand: help needs no configuration.
+
+    A command is imported when it is asked for: all of them take three times as long as the one that is typed.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands."""
-        return sorted(self.commands)
+        return sorted({*self.commands, *_COMMANDS})
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Give a command; the app is made when the command needs it, and then says itself what it lacks."""
+        if name in _COMMANDS:
+            module, called = _COMMANDS[name]
+            command: click.Command = getattr(import_module(f"{__name__}.{module}"), called)
+            return command
         return AppGroup.get_command(self, ctx, name)
 
 
@@ -67,29 +84,6 @@ cli = _Cli(
     load_dotenv=False,
     add_version_option=False,
 )
-# Flask-Migrate's own commands would show a page of traceback where the database cannot be reached.
-for _migrating in db.commands.values():
-    _migrating.callback = explained(_migrating.callback)
-db.add_command(grant_reader)
-for _command in (
-    api_contract,
-    backup,
-    bench,
-    db,
-    demo,
-    doctor,
-    export_inventory,
-    import_inventory,
-    ingest,
-    prune,
-    restore,
-    schedule,
-    sources,
-    tokens,
-    users,
-    worker,
-):
-    cli.add_command(_command)
 click.version_option(version("chm"), prog_name="CHM")(cli)
 
 

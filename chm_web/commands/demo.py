@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
 
-from chm_web import assets, create_app, logs
+from chm_web import assets, create_core, logs
 from chm_web.access.permissions import Role
 from chm_web.access.sign_in import FIRST_ADMIN
 from chm_web.access.users import UserFile
@@ -137,7 +137,7 @@ def _run(
     with console.status("Starting the partner ..."):
         environ["CHM_PARTNER_API_BASE_URL"] = _start_partner(stack, demo)
     write_private(data_dir / ENVIRONMENT, _as_shell(environ))
-    app = create_app(Config.from_env(environ), session_name="chm demo")
+    app = create_core(Config.from_env(environ), session_name="chm demo")
     with app.app_context():
         with console.status("Preparing the database and the inventory ..."):
             flask_migrate.upgrade()

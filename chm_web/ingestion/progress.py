@@ -102,7 +102,7 @@ class SourceProgress:
 
     @property
     def warning(self) -> str | None:
-        """What is missing from a reading that went on all the same, in words; None: nothing, or it ended in an error."""
+        """What is missing from a reading that went on all the same, in words; None: nothing, or an error ended it."""
         if self.error or not self.pipelines_unread:
             return None
         noun = "pipeline" if self.pipelines_total == 1 else "pipelines"
