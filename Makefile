@@ -21,7 +21,7 @@ help:
 	@echo "make check       formatting, lint, types, architecture, the API's contract, locks of migrations"
 	@echo "make bench       benchmarks, written to benchmarks/RESULTS.md"
 	@echo "make dashboards  Grafana's dashboards, written to docker/grafana"
-	@echo "make pictures    every page as a picture, in build/pictures"
+	@echo "make pictures    every page and its states as pictures, in build/pictures"
 	@echo "make audit       known weaknesses in what CHM is made of, where the registries can be asked"
 	@echo "make sbom        what CHM is made of (CycloneDX), written to build/"
 	@echo "make install     .venv with what CHM runs on, for a server"

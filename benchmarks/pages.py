@@ -150,6 +150,8 @@ def _cases(bench: Bench) -> list[Case]:
         Case("Alert rules", always("/alert-rules")),
         Case("Ingestion", always("/ingestion"), _PAGE, None),
         Case("Search", always("/search?q=orders"), _PAGE, None),
+        Case("Search that finds clients", always("/search?q=bench"), _PAGE, None),
+        Case("Suggestions of clients", always("/search/suggestions?q=bench"), _PAGE, None),
     ]
 
 

@@ -102,8 +102,9 @@ class SourceProgress:
 
     @property
     def warning(self) -> str | None:
-        """What is missing from a reading that went on all the same, in words; None: nothing, or an error ended it."""
-        if self.error or not self.pipelines_unread:
+        """What is missing from a reading that went on all the same, in words; None: nothing, or what its error says."""
+        told = self.error is not None and (self.unread_example or "").endswith(self.error)
+        if told or not self.pipelines_unread:
             return None
         noun = "pipeline" if self.pipelines_total == 1 else "pipelines"
         return f"{self.pipelines_unread:,} of {self.pipelines_total:,} {noun} could not be read. {self.unread_example}"

@@ -31,13 +31,13 @@ HEALTH_TALLY = text("""
 """Active pipelines of active clients by health, and how many of them run something now."""
 
 
-CLIENT_TALLIES = text("""
-    SELECT client_id, health, count(*) AS pipelines, count(running_since) AS running
+HEALTH_BY_CLIENT = text("""
+    SELECT client_id, health, count(*) AS pipelines
     FROM reporting.pipeline_health_at(:now)
     WHERE in_service AND client_id = ANY(:client_ids)
     GROUP BY client_id, health
 """)
-"""The same of each of some clients."""
+"""Active pipelines by health, of each of some active clients. Whether they run something is not asked for."""
 
 
 def verdict(*, now: datetime) -> FromClause:

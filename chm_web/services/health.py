@@ -138,14 +138,14 @@ def tally_fleet_health(*, now: datetime) -> HealthTally:
     return _tally(db.session.execute(queries.HEALTH_TALLY, {"now": now}).mappings())
 
 
-def tally_health_by_client(*, client_ids: Collection[UUID], now: datetime) -> dict[UUID, HealthTally]:
+def count_health_by_client(*, client_ids: Collection[UUID], now: datetime) -> dict[UUID, dict[Health, int]]:
     """Count the active pipelines of each of these clients by health; none of a disabled client's."""
-    rows: dict[UUID, list[RowMapping]] = {client_id: [] for client_id in client_ids}
-    if rows:
-        parameters = {"now": now, "client_ids": list(rows)}
-        for row in db.session.execute(queries.CLIENT_TALLIES, parameters).mappings():
-            rows[row["client_id"]].append(row)
-    return {client_id: _tally(of_client) for client_id, of_client in rows.items()}
+    counts: dict[UUID, dict[Health, int]] = {client_id: dict.fromkeys(Health, 0) for client_id in client_ids}
+    if counts:
+        parameters = {"now": now, "client_ids": list(counts)}
+        for client_id, health, pipelines in db.session.execute(queries.HEALTH_BY_CLIENT, parameters):
+            counts[client_id][Health(health)] = pipelines
+    return counts
 
 
 def list_fleet_health(

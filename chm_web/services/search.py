@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,7 @@ from sqlalchemy.sql import ColumnCollection
 from chm_web.extensions import db
 from chm_web.models import Client, Pipeline, Platform
 from chm_web.queries.health import verdict
-from chm_web.services.health import Health, HealthTally, tally_health_by_client
+from chm_web.services.health import Health, count_health_by_client
 from chm_web.services.paging import search_pattern
 
 
@@ -31,12 +32,12 @@ class FoundPipeline:
 
 @dataclass(frozen=True)
 class FoundClient:
-    """A client by its name, with its active pipelines by their health; a disabled client's count none."""
+    """A client by its name, with how many active pipelines it has in each health; a disabled client's count none."""
 
     id: UUID
     name: str
     is_active: bool
-    tally: HealthTally
+    counts: Mapping[Health, int]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def search(*, q: str, now: datetime, limit: int = 8) -> Found:
         .order_by(Client.is_active.desc(), Client.name.ilike(starts, escape="\\").desc(), func.lower(Client.name))
         .limit(limit + 1)
     ).all()
-    tallies = tally_health_by_client(client_ids=[client.id for client in clients[:limit]], now=now)
+    in_service = [client.id for client in clients[:limit] if client.is_active]
+    counts = count_health_by_client(client_ids=in_service, now=now)
     in_use = Pipeline.is_active & Client.is_active
     names = (
         select(
@@ -83,7 +85,7 @@ def search(*, q: str, now: datetime, limit: int = 8) -> Found:
     judged = verdict(now=now)
     rows = db.session.execute(select(best, judged.c.health).join(judged, true()).order_by(*_best_first(best.c))).all()
     found_clients = [
-        FoundClient(client.id, client.name, client.is_active, tallies[client.id]) for client in clients[:limit]
+        FoundClient(client.id, client.name, client.is_active, counts.get(client.id, {})) for client in clients[:limit]
     ]
     found_pipelines = [
         FoundPipeline(row.id, row.name, row.client_name, row.platform, row.in_use, Health(row.health))

@@ -211,7 +211,7 @@ def _read() -> tuple[dict[str, Any], forms.Issues]:
         sent["threshold"] = sent["window_minutes"] = ""
     values, issues = forms.read(AlertRuleSchema(), sent)
     if not (sent.get("client_id") or sent.get("pipeline_id")):
-        # The service would say so once all the rest is well: a form says everything at once.
+        # The service would say so too, but only once every field can be read.
         issues = {"client_id": "Choose a client.", **issues}
     return values, issues
 

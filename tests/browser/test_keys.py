@@ -70,6 +70,7 @@ def test_question_mark_shows_the_keys_and_escape_hides_them(page: Page, site: Si
 
     page.keyboard.press("?")
     expect(page.locator("#keys")).to_be_visible()
+    expect(page.locator("#keys").get_by_role("button", name="Close")).to_be_focused()
     page.keyboard.press("Escape")
 
     expect(page.locator("#keys")).not_to_be_visible()

@@ -63,7 +63,7 @@ LONG_NAMES = {"unbroken": "w" * 200, "of words": ("many a word " * 17)[:200]}
 
 def open_browser(browser: Browser, site: Site, size: str, theme: Any) -> tuple[Page, Page]:
     """Open a browser of a size and theme: a page of somebody who is signed in, and one of nobody."""
-    width, height = (SIZES | {"laptop": (1280, 800)})[size]
+    width, height = (SIZES | {"laptop": (1280, 800), "tablet": (768, 1024)})[size]
     looks = {"viewport": {"width": width, "height": height}, "color_scheme": theme}
     signed_in = site.sign_in(browser.new_context(**looks))
     return watched(signed_in.new_page(), site), watched(browser.new_context(**looks).new_page(), site)
@@ -104,8 +104,11 @@ def test_every_page_keeps_the_console_clean(page: Page, site: Site) -> None:
     assert [text for text in site.complaints if "404" not in text] == []
 
 
-@pytest.mark.parametrize("size", ["laptop", "phone"])
-@pytest.mark.parametrize("long_name", [None, *LONG_NAMES.values()], ids=["ordinary names", *LONG_NAMES])
+@pytest.mark.parametrize(
+    ("size", "long_name"),
+    [("tablet", None), *((size, name) for size in ("laptop", "phone") for name in (None, *LONG_NAMES.values()))],
+    ids=["tablet", *(f"{size}-{names}" for size in ("laptop", "phone") for names in ("ordinary names", *LONG_NAMES))],
+)
 def test_nothing_is_wider_than_its_window(browser: Browser, site: Site, size: str, long_name: str | None) -> None:
     if long_name:
         rename_all(site, long_name)

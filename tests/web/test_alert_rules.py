@@ -150,6 +150,13 @@ def test_index_without_rules_says_what_to_do(client: FlaskClient) -> None:
     assert "There are no alert rules yet" in client.get("/alert-rules").text
 
 
+def test_filters_can_be_cleared_where_there_are_any(client: FlaskClient, owner: Client) -> None:
+    make_alert_rule(client_id=owner.id)
+
+    assert "Clear filters" not in client.get("/alert-rules").text
+    assert 'href="/alert-rules">Clear filters</a>' in client.get("/alert-rules?enabled=yes").text
+
+
 def test_filters_that_leave_nothing_say_so(client: FlaskClient, owner: Client) -> None:
     make_alert_rule(client_id=owner.id)
 

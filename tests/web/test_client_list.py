@@ -86,6 +86,13 @@ def test_what_the_list_does_not_know_is_a_bad_request(client: FlaskClient, query
     assert client.get(f"/clients?{query}").status_code == 400
 
 
+def test_filters_can_be_cleared_where_there_are_any(client: FlaskClient) -> None:
+    make_client(name="Acme")
+
+    assert "Clear filters" not in client.get("/clients?order=name").text
+    assert 'href="/clients?order=name">Clear filters</a>' in client.get("/clients?q=acme&order=name").text
+
+
 def test_next_page_keeps_filters_and_order(client: FlaskClient) -> None:
     for number in range(51):
         make_client(name=f"kept {number:02}")

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from chm_web.models import RunStatus
 from chm_web.services.clients import disable_client
-from tests.factories import make_client, make_pipeline
-from tests.web.scenes import make_failing, make_healthy
+from tests.factories import make_client, make_pipeline, make_run
+from tests.web.scenes import ago, make_failing, make_healthy
 
 
 def test_search_finds_clients_and_pipelines_by_a_part_of_their_names(client: FlaskClient) -> None:
@@ -66,33 +67,43 @@ def test_found_pipelines_show_their_health_unless_disabled(client: FlaskClient, 
 
 @pytest.mark.parametrize("address", ["/search", "/search/suggestions"])
 def test_found_clients_show_how_their_pipelines_fare(client: FlaskClient, address: str) -> None:
-    bad, well, gone = (make_client(name=f"Acme {name}") for name in ("Bad", "Fine", "Old"))
-    make_client(name="Acme New")
+    names = ("Bad", "Behind", "Busy", "Fine", "New", "Old")
+    bad, behind, busy, fine, _new, old = (make_client(name=f"Acme {name}") for name in names)
     for name in ("a", "b"):
         make_failing(client=bad, name=name)
     make_healthy(client=bad, name="c")
-    make_healthy(client=well)
-    make_failing(client=gone)
-    disable_client(client_id=gone.id)
+    make_healthy(client=behind, expected_every_minutes=1)
+    make_run(make_pipeline(busy), status=RunStatus.RUNNING, started_at=ago(minutes=5), finished_at=None)
+    make_healthy(client=fine, name="a")
+    make_run(make_pipeline(fine), status=RunStatus.RUNNING, started_at=ago(minutes=5), finished_at=None)
+    make_failing(client=old)
+    disable_client(client_id=old.id)
 
     page = client.get(f"{address}?q=acme").text
 
-    said = [re.sub(r"<svg.*?</svg>|<[^>]*>|\s+", " ", entry) for entry in re.findall(r"<li.*?</li>", page, re.DOTALL)]
-    told = {name: entry for entry in said for name in ("Bad", "Fine", "New", "Old") if f"Acme {name}" in entry}
-    assert "2 failing" in told["Bad"]
-    assert "Healthy" in told["Fine"]
-    assert "No pipelines" in told["New"]
-    assert "disabled" in told["Old"].lower() and "failing" not in told["Old"]
+    items = re.findall(r"<li[ >].*?</li>", page, re.DOTALL)
+    entries = [" ".join(re.sub("<[^>]*>", " ", item).split()) for item in items]
+    said = {"Bad": "2 failing", "Behind": "1 late", "Busy": "Running", "Fine": "Healthy", "New": "No pipelines"}
+    for name, words in (said | {"Old": "isabled"}).items():
+        [entry] = [entry for entry in entries if f"Acme {name}" in entry]
+        assert words in entry
+        assert not [other for other in said.values() if other != words and other in entry]
 
 
-def test_more_clients_than_are_shown_are_told_of(client: FlaskClient) -> None:
-    for number in range(7):
+@pytest.mark.parametrize(
+    ("address", "shown", "hint"),
+    [("/search/suggestions", 6, "All results"), ("/search", 50, "The first 50 are shown. Type more of the name.")],
+)
+def test_more_clients_than_are_shown_are_told_of(client: FlaskClient, address: str, shown: int, hint: str) -> None:
+    for number in range(shown):
         make_client(name=f"Acme {number}")
+    assert hint not in client.get(f"{address}?q=acme").text
+    make_client(name="Acme")
 
-    page = client.get("/search/suggestions?q=acme").text
+    page = client.get(f"{address}?q=acme").text
 
-    assert page.count(">Acme ") == 6
-    assert "All results" in page
+    assert len(re.findall(r">Acme[ \d]*<", page)) == shown
+    assert hint in page
 
 
 def test_signs_of_patterns_are_taken_literally(client: FlaskClient) -> None:

@@ -30,6 +30,14 @@ def test_form_gives_the_same_values_as_a_body() -> None:
     assert values["is_active"] is True
 
 
+def test_what_is_wrong_stands_in_the_order_of_the_form() -> None:
+    sent = ["expected_every_minutes", "pipeline_type", "name"]
+
+    _, issues = forms.read(PipelineSchema(), MultiDict(dict.fromkeys(sent, "")))
+
+    assert list(issues) == ["pipeline_type", "name", "platform"]
+
+
 def test_empty_field_is_null_where_null_may_be() -> None:
     assert read(external_id="", description=" ")[0]["external_id"] is None
 

@@ -199,15 +199,24 @@ def test_failed_job_says_why_and_offers_another_try(client: FlaskClient, monkeyp
     assert "Try again" in page
 
 
-def test_failed_job_tells_its_error_alone_and_that_it_is_one(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_job_tells_its_error_once(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     unread = replace(FAILED.sources[0], pipelines_unread=8, unread_example="orders: the partner answers 503")
     show(monkeypatch, replace(FAILED, sources=(unread,)))
 
     page = client.get("/ingestion/jobs/job-1/progress").text
 
     assert "could not be read." not in page
+
+
+def test_failed_job_tells_what_else_was_not_read_and_stays_a_failed_one(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(FINISHED.sources[0], name="other", pipelines_unread=8, unread_example="orders: it does not know it")
+    show(monkeypatch, replace(FAILED, sources=(FAILED.sources[0], other)))
+
+    page = client.get("/ingestion/jobs/job-1/progress").text
+
+    assert "other: 8 of 50 pipelines could not be read. orders: it does not know it" in page
     assert "ingest-failed" in page and "ingest-warned" not in page
 
 
