@@ -13,13 +13,14 @@ def create_app(config: Config | None = None, *, answers_requests: bool = False, 
     Args:
         config: what it is told from outside.
         answers_requests: no SQL statement may take longer than the configuration allows: people wait for it. Workers,
-            migrations and other commands take the time that they need.
+            migrations and other commands take the time that they need. Statements are planned for their values, but
+            for those of ``services.plans``.
         session_name: what the database calls the app's sessions (``application_name``), for whoever looks who is there.
 
     Raises:
         ConfigError: the environment does not describe a configuration that can work.
     """
-    from chm_web import api, errors, hosts, query_strings, request_ids, web
+    from chm_web import api, errors, hosts, query_strings, read_requests, request_ids, web
     from chm_web.access import guard, oidc, proxy, sessions, sign_in
     from chm_web.extensions import csrf, htmx
 
@@ -37,6 +38,7 @@ def create_app(config: Config | None = None, *, answers_requests: bool = False, 
     api.init_app(app)
     web.init_app(app)
     errors.init_app(app)
+    read_requests.init_app(app)
     return app
 
 
@@ -57,6 +59,8 @@ def create_core(config: Config | None = None, *, answers_requests: bool = False,
     settings: dict[str, object] = {"timezone": "UTC", "random_page_cost": RANDOM_PAGE_COST}
     if answers_requests:
         settings["statement_timeout"] = f"{config.statement_timeout_seconds}s"
+        # By itself PostgreSQL may settle on one plan for all lengths of windows and all filters.
+        settings["plan_cache_mode"] = "force_custom_plan"
     app = Flask(__name__, template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
     app.json = JsonProvider(app)
     app.config.from_mapping(

@@ -18,6 +18,7 @@ from chm_web.extensions import db
 from chm_web.models import RunStatus
 from chm_web.queries import health as queries
 from chm_web.services.exceptions import NotFound
+from chm_web.services.plans import kept_plans
 
 
 class Health(enum.StrEnum):
@@ -169,7 +170,8 @@ def look_at_client(*, client_id: UUID, now: datetime, limit: int = 50) -> Client
     A disabled client's are counted and listed too: its page still shows them.
     """
     query = queries.pipeline_health(where=queries.OF_CLIENT)
-    rows = _read(query, now=now, health=None, limit=limit, client_id=client_id)
+    with kept_plans():
+        rows = _read(query, now=now, health=None, limit=limit, client_id=client_id)
     # So many of each state are read, each with what there is of its state.
     tally = _tally({row["health"]: row for row in rows}.values())
     return ClientHealth(tally, [_pipeline_health(row) for row in rows[:limit]])
@@ -188,7 +190,8 @@ def get_pipeline_health(*, pipeline_id: UUID, now: datetime) -> PipelineHealth:
         NotFound: there is no such pipeline.
     """
     query = queries.pipeline_health(where=queries.OF_PIPELINE)
-    found = _list(query, now=now, health=None, limit=1, pipeline_id=pipeline_id)
+    with kept_plans():
+        found = _list(query, now=now, health=None, limit=1, pipeline_id=pipeline_id)
     if not found:
         raise NotFound(f"There is no pipeline {pipeline_id}.")
     return found[0]

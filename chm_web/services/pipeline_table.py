@@ -20,6 +20,7 @@ from chm_web.queries.pipeline_table import Order
 from chm_web.services.effective_rules import RuleSource
 from chm_web.services.health import Health, StripRun, TimedRun, run_strips, success_seconds
 from chm_web.services.paging import JudgedPage, cursor_after, keyset_after, search_pattern
+from chm_web.services.plans import kept_plans
 
 STRIP_LENGTH = 14
 
@@ -160,8 +161,9 @@ def _rows(pipeline_ids: Sequence[UUID], now: datetime) -> list[PipelineRow]:
     if not pipeline_ids:
         return []
     parameters = {"pipeline_ids": list(pipeline_ids), "now": now}
-    found = {row["pipeline_id"]: row for row in db.session.execute(queries.ROWS, parameters).mappings()}
-    strips = run_strips(pipeline_ids=found, length=STRIP_LENGTH)
+    with kept_plans():
+        found = {row["pipeline_id"]: row for row in db.session.execute(queries.ROWS, parameters).mappings()}
+        strips = run_strips(pipeline_ids=found, length=STRIP_LENGTH)
     return [_row(found[known], strips[known]) for known in pipeline_ids if known in found]
 
 

@@ -1,0 +1,77 @@
+"""What reading costs PostgreSQL in planning: statements stay prepared from request to request."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from chm_web import create_app
+from chm_web.config import Config
+from chm_web.extensions import db
+from chm_web.models import Client
+from chm_web.services.plans import kept_plans
+from tests.factories import make_client, make_pipeline
+from tests.http import client_of
+
+PREPARED = "SELECT statement, generic_plans FROM pg_prepared_statements"
+
+
+@pytest.fixture
+def web_app(committed_app: Flask, config: Config) -> Iterator[Flask]:
+    """The app as the web server runs it, with one connection to the database."""
+    app = create_app(dataclasses.replace(config, shared_look_seconds=0), answers_requests=True)
+    app.testing = True
+    yield app
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
+
+
+def mode() -> str:
+    return str(db.session.scalar(sa.text("SHOW plan_cache_mode")))
+
+
+def test_statements_of_pages_stay_prepared_and_those_of_a_few_things_keep_their_plan(web_app: Flask) -> None:
+    pipeline = make_pipeline()
+    browser = client_of(web_app)
+    for _ in range(8):
+        assert browser.get(f"/pipelines/{pipeline.id}").status_code == 200
+
+    with web_app.app_context():
+        prepared = {row.statement: row.generic_plans for row in db.session.execute(sa.text(PREPARED))}
+
+    [kept] = [plans for statement, plans in prepared.items() if "WITH scope AS MATERIALIZED" in statement]
+    assert kept > 0
+    planned_anew = [plans for statement, plans in prepared.items() if "FROM alert_rules" in statement]
+    assert planned_anew and not any(planned_anew)
+
+
+def test_the_setting_ends_with_the_block(web_app: Flask) -> None:
+    with web_app.app_context():
+        with kept_plans():
+            assert mode() == "force_generic_plan"
+        assert mode() == "force_custom_plan"
+
+
+def test_an_error_in_the_block_is_told_as_it_is_and_leaves_nothing_behind(web_app: Flask) -> None:
+    with web_app.app_context():
+        with pytest.raises(sa.exc.DBAPIError, match="division by zero"), kept_plans():
+            db.session.execute(sa.text("SELECT 1 / 0"))
+        db.session.rollback()
+        assert mode() == "force_custom_plan"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_a_request_changed_without_saying_so_is_not_saved(web_app: Flask, method: str) -> None:
+    client = make_client(name="Acme")
+
+    with web_app.test_request_context("/", method=method):
+        found = db.session.get_one(Client, client.id)
+        found.name = "Changed"
+
+    with web_app.app_context():
+        assert db.session.scalar(sa.select(Client.name)) == "Acme"
