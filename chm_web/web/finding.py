@@ -14,7 +14,7 @@ from chm_web.web.blueprints import PageBlueprint
 blueprint = PageBlueprint("finding", __name__)
 
 SUGGESTIONS = 6
-RESULTS = 50
+RESULTS = 25
 
 
 @blueprint.get("/search", allow=Permission.READ)

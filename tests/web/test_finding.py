@@ -92,7 +92,7 @@ def test_found_clients_show_how_their_pipelines_fare(client: FlaskClient, addres
 
 @pytest.mark.parametrize(
     ("address", "shown", "hint"),
-    [("/search/suggestions", 6, "All results"), ("/search", 50, "The first 50 are shown. Type more of the name.")],
+    [("/search/suggestions", 6, "All results"), ("/search", 25, "The first 25 are shown. Type more of the name.")],
 )
 def test_more_clients_than_are_shown_are_told_of(client: FlaskClient, address: str, shown: int, hint: str) -> None:
     for number in range(shown):
