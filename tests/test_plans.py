@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask
+from flask import Flask, abort
 
 from chm_web import create_app
+from chm_web.access.guard import declare
+from chm_web.access.permissions import Permission
 from chm_web.config import Config
 from chm_web.extensions import db
 from chm_web.models import Client
@@ -65,13 +67,20 @@ def test_an_error_in_the_block_is_told_as_it_is_and_leaves_nothing_behind(web_ap
         assert mode() == "force_custom_plan"
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_what_a_request_changed_without_saying_so_is_not_saved(web_app: Flask, method: str) -> None:
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_request_changed_without_saying_so_is_not_saved(web_app: Flask, fails: bool) -> None:
     client = make_client(name="Acme")
 
-    with web_app.test_request_context("/", method=method):
-        found = db.session.get_one(Client, client.id)
-        found.name = "Changed"
+    @web_app.get("/changes-something")
+    def changes_something() -> str:
+        db.session.get_one(Client, client.id).name = "Changed"
+        if fails:
+            db.session.flush()
+            abort(409)
+        return ""
+
+    declare(web_app, "changes_something", Permission.PUBLIC)
+    assert web_app.test_client().get("/changes-something").status_code == (409 if fails else 200)
 
     with web_app.app_context():
         assert db.session.scalar(sa.select(Client.name)) == "Acme"
