@@ -20,7 +20,7 @@ def create_app(config: Config | None = None, *, answers_requests: bool = False, 
     Raises:
         ConfigError: the environment does not describe a configuration that can work.
     """
-    from chm_web import api, errors, hosts, query_strings, read_requests, request_ids, web
+    from chm_web import api, errors, hosts, query_strings, request_ends, request_ids, web
     from chm_web.access import guard, oidc, proxy, sessions, sign_in
     from chm_web.extensions import csrf, htmx
 
@@ -38,14 +38,15 @@ def create_app(config: Config | None = None, *, answers_requests: bool = False, 
     api.init_app(app)
     web.init_app(app)
     errors.init_app(app)
-    read_requests.init_app(app)
+    request_ends.init_app(app)
     return app
 
 
 def create_core(config: Config | None = None, *, answers_requests: bool = False, session_name: str = "chm") -> Flask:
     """Make an app without pages and without API: what workers, the schedule and most commands run in.
 
-    It starts in half the time: most of what ``create_app`` imports answers requests. Takes and raises what that does.
+    It starts in half the time: most of what ``create_app`` imports answers requests. It takes what that does, and
+    raises ConfigError where what it uses of the configuration cannot work: how people sign in is none of it.
     """
     from chm_web.extensions import connect_arguments, db, migrate
     from chm_web.ingestion import queue

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, Response, g, jsonify, render_template, request
 from flask.globals import request_ctx
 from flask.typing import ResponseReturnValue
-from psycopg.errors import QueryCanceled
+from psycopg.errors import FeatureNotSupported, QueryCanceled
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
@@ -82,7 +82,6 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(PoolTimeout, _on_database_away)
     app.register_error_handler(Exception, _on_unexpected)
     # Registered behind Flask-SQLAlchemy's own, and so called before it.
-    app.teardown_appcontext(_end_session)
 
 
 def _on_service_error(err: ServiceError) -> Response:
@@ -115,15 +114,11 @@ def _on_database_away(err: Exception) -> Response:
 
 def _on_database_error(err: DBAPIError) -> Response:
     # A server that is killed in the middle of an answer leaves an error without a code, which is no OperationalError.
-    return _on_database_away(err) if err.connection_invalidated else _on_unexpected(err)
-
-
-def _end_session(_err: BaseException | None) -> None:
-    """End the session behind an answer: a database that went away since it was made must not take it back."""
-    try:
-        db.session.close()
-    except DBAPIError as err:
-        log.warning("the database went away behind an answer: %s", type(err).__name__)
+    # A statement that was prepared before a migration changed what it gives is prepared anew the next time.
+    passes = err.connection_invalidated or (
+        isinstance(err.orig, FeatureNotSupported) and "cached plan" in str(err.orig)
+    )
+    return _on_database_away(err) if passes else _on_unexpected(err)
 
 
 def _on_unexpected(err: Exception) -> Response:

@@ -92,6 +92,12 @@ def test_a_process_that_cannot_start_says_why_in_one_line(command: tuple[str, ..
     assert "Traceback" not in result.stderr
 
 
+def test_a_command_that_is_mistyped_is_proposed() -> None:
+    result = run("-m", "chm_web.commands", "workr")
+    assert result.returncode == 2
+    assert "Did you mean 'worker'?" in result.stderr
+
+
 def test_version_is_chms_own() -> None:
     assert run("-m", "chm_web.commands", "--version").stdout.startswith("CHM, version ")
 

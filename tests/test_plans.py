@@ -16,7 +16,7 @@ from chm_web.config import Config
 from chm_web.extensions import db
 from chm_web.models import Client
 from chm_web.services.plans import kept_plans
-from tests.factories import make_client, make_pipeline
+from tests.factories import make_alert_rule, make_client, make_pipeline
 from tests.http import client_of
 
 PREPARED = "SELECT statement, generic_plans FROM pg_prepared_statements"
@@ -40,7 +40,8 @@ def mode() -> str:
 def test_statements_of_pages_stay_prepared_and_those_of_a_few_things_keep_their_plan(web_app: Flask) -> None:
     pipeline = make_pipeline()
     browser = client_of(web_app)
-    for _ in range(8):
+    # The driver prepares at the sixth time, and five times later PostgreSQL would by itself think of keeping a plan.
+    for _ in range(14):
         assert browser.get(f"/pipelines/{pipeline.id}").status_code == 200
 
     with web_app.app_context():
@@ -65,6 +66,24 @@ def test_an_error_in_the_block_is_told_as_it_is_and_leaves_nothing_behind(web_ap
             db.session.execute(sa.text("SELECT 1 / 0"))
         db.session.rollback()
         assert mode() == "force_custom_plan"
+
+
+def test_a_statement_that_gives_another_type_than_it_did_is_prepared_anew(web_app: Flask) -> None:
+    browser = client_of(web_app)
+    make_alert_rule(client_id=make_client().id)
+    retype = "ALTER TABLE alert_rules ALTER COLUMN destination TYPE {}"
+    for _ in range(8):
+        assert browser.get("/alert-rules").status_code == 200
+    try:
+        with db.engine.begin() as connection:
+            connection.execute(sa.text(retype.format("varchar(500)")))
+
+        answers = [browser.get("/alert-rules") for _ in range(2)]
+    finally:
+        with db.engine.begin() as connection:
+            connection.execute(sa.text(retype.format("text")))
+
+    assert [answer.status_code for answer in answers] == [503, 200]
 
 
 @pytest.mark.parametrize("fails", [False, True])

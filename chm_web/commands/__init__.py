@@ -6,6 +6,7 @@ from importlib import import_module
 from importlib.metadata import version
 
 import click
+from click.exceptions import NoSuchCommand
 from flask import Flask
 from flask.cli import AppGroup, FlaskGroup, NoAppException
 
@@ -74,6 +75,15 @@ class _Cli(FlaskGroup):
             command: click.Command = getattr(import_module(f"{__name__}.{module}"), called)
             return command
         return AppGroup.get_command(self, ctx, name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was typed; where there is none, one that is nearly called so is proposed."""
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as err:
+            raise NoSuchCommand(args[0], possibilities=self.list_commands(ctx), ctx=ctx) from err
 
 
 # No .env file is read: what a service runs with stands in its own environment.

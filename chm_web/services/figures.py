@@ -11,6 +11,7 @@ from chm_web.extensions import db
 from chm_web.models import RunStatus
 from chm_web.queries.outcomes import RECENT_BY_STATUS
 from chm_web.services.health import HealthTally, tally_fleet_health
+from chm_web.services.transactions import end_reading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +35,14 @@ def count_fleet(*, now: datetime, at_most_seconds: int) -> FleetFigures:
         )
         since = {"now": now, "hour_ago": now - timedelta(hours=1), "day_ago": now - timedelta(days=1)}
         rows = {RunStatus(row.status): row for row in db.session.execute(RECENT_BY_STATUS, since)}
-        return FleetFigures(
+        figures = FleetFigures(
             last_hour={status: rows[status].last_hour if status in rows else 0 for status in RunStatus},
             last_day={status: rows[status].last_day if status in rows else 0 for status in RunStatus},
             health=tally_fleet_health(now=now),
         )
-    finally:
-        # Also the limit, which was this transaction's own.
+        # Also ends the limit, which was this transaction's own.
+        end_reading()
+    except BaseException:
         db.session.rollback()
+        raise
+    return figures
