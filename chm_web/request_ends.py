@@ -8,6 +8,8 @@ services commit what they do.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from flask import Flask, Response, g
 from psycopg.pq import TransactionStatus
@@ -21,7 +23,8 @@ log = logging.getLogger(__name__)
 def init_app(app: Flask) -> None:
     """End the session of each request before the app closes it."""
     app.after_request(_note)
-    app.teardown_request(_end)
+    app.teardown_request(_keep)
+    app.teardown_appcontext(_close)
 
 
 def _note(response: Response) -> Response:
@@ -29,12 +32,23 @@ def _note(response: Response) -> Response:
     return response
 
 
-def _end(error: BaseException | None) -> None:
-    # A database that went away since the answer was made must not take it back.
-    try:
-        if g.pop("went_well", False) and error is None and not _is_doubtful():
-            db.session.commit()
+def _keep(error: BaseException | None) -> None:
+    if g.pop("went_well", False) and error is None:
+        with _behind_the_answer():
+            if not _is_doubtful():
+                db.session.commit()
+
+
+def _close(_err: BaseException | None) -> None:
+    with _behind_the_answer():
         db.session.close()
+
+
+@contextmanager
+def _behind_the_answer() -> Iterator[None]:
+    """A database that went away since the answer was made must not take it back."""
+    try:
+        yield
     except SQLAlchemyError as err:
         log.warning("the database went away behind an answer: %s", type(err).__name__)
 
