@@ -81,7 +81,6 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(DBAPIError, _on_database_error)
     app.register_error_handler(PoolTimeout, _on_database_away)
     app.register_error_handler(Exception, _on_unexpected)
-    # Registered behind Flask-SQLAlchemy's own, and so called before it.
 
 
 def _on_service_error(err: ServiceError) -> Response:

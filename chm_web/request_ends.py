@@ -24,6 +24,7 @@ def init_app(app: Flask) -> None:
     """End the session of each request before the app closes it."""
     app.after_request(_note)
     app.teardown_request(_keep)
+    # Registered behind Flask-SQLAlchemy's own, and so called before it.
     app.teardown_appcontext(_close)
 
 

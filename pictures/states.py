@@ -94,12 +94,12 @@ def _open_all(page: Page) -> None:
 
 
 def _ingest(page: Page) -> None:
-    page.get_by_role("button", name="Ingest now", exact=True).first.click()
+    press("Ingest now")(page)
     expect(page.locator(".ingest-queued, .ingest-running")).to_be_visible()
 
 
 def _ingest_to_its_end(page: Page) -> None:
-    page.get_by_role("button", name="Ingest now", exact=True).first.click()
+    press("Ingest now")(page)
     expect(page.locator(".ingest-finished, .ingest-failed")).to_be_visible(timeout=60_000)
 
 

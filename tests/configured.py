@@ -52,3 +52,16 @@ def app_of(config: Config) -> Iterator[Flask]:
         finally:
             db.session.remove()
             db.engine.dispose()
+
+
+@contextmanager
+def web_app_of(config: Config) -> Iterator[Flask]:
+    """An app as the web server runs it, in no context of its own; it leaves no connection open."""
+    app = create_app(config, answers_requests=True)
+    app.testing = True
+    try:
+        yield app
+    finally:
+        with app.app_context():
+            db.session.remove()
+            db.engine.dispose()

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
 from flask import Flask, abort
 
-from chm_web import create_app
 from chm_web.access.guard import declare
 from chm_web.access.permissions import Permission
 from chm_web.config import Config
 from chm_web.extensions import db
 from chm_web.models import Client
 from chm_web.services.plans import kept_plans
+from tests.configured import web_app_of
 from tests.factories import make_alert_rule, make_client, make_pipeline
 from tests.http import client_of
 
@@ -25,12 +24,8 @@ PREPARED = "SELECT statement, generic_plans FROM pg_prepared_statements"
 @pytest.fixture
 def web_app(committed_app: Flask, config: Config) -> Iterator[Flask]:
     """The app as the web server runs it, with one connection to the database."""
-    app = create_app(dataclasses.replace(config, shared_look_seconds=0), answers_requests=True)
-    app.testing = True
-    yield app
-    with app.app_context():
-        db.session.remove()
-        db.engine.dispose()
+    with web_app_of(config) as app:
+        yield app
 
 
 def mode() -> str:

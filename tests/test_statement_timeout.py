@@ -14,6 +14,7 @@ from chm_web.access.permissions import Scope
 from chm_web.config import Config
 from chm_web.extensions import db
 from tests.api.envelope import UNAVAILABLE, refusal
+from tests.configured import web_app_of
 from tests.factories import make_client
 from tests.http import client_of, client_with_token
 
@@ -21,12 +22,8 @@ from tests.http import client_of, client_with_token
 @pytest.fixture
 def hasty_app(committed_app: Flask, config: Config) -> Iterator[Flask]:
     """The app as the web server runs it, in which a statement may take one second."""
-    app = create_app(dataclasses.replace(config, statement_timeout_seconds=1), answers_requests=True)
-    app.testing = True
-    yield app
-    with app.app_context():
-        db.session.remove()
-        db.engine.dispose()
+    with web_app_of(dataclasses.replace(config, statement_timeout_seconds=1)) as app:
+        yield app
 
 
 @pytest.fixture

@@ -48,12 +48,12 @@ def version(page: str) -> str:
 
 @pytest.fixture
 def count_queries(app: Flask) -> Callable[[Callable[[], Any]], int]:
-    """Gives how many queries something sends to the database, savepoints left aside: those are the tests' own."""
+    """Gives how many queries something sends to the database, savepoints (the tests' own) and settings left aside."""
 
     def count(action: Callable[[], Any]) -> int:
         with _statements(app) as sent:
             action()
-        return sum(not statement.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")) for statement in sent)
+        return sum(not statement.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK", "SET LOCAL")) for statement in sent)
 
     return count
 

@@ -227,7 +227,7 @@ def test_queries_of_a_pipeline_do_not_grow_with_its_runs(client: FlaskClient, co
 
     few = count_queries(lambda: client.get(f"/pipelines/{one.id}"))
 
-    assert count_queries(lambda: client.get(f"/pipelines/{many.id}")) == few <= 9
+    assert count_queries(lambda: client.get(f"/pipelines/{many.id}")) == few <= 8
 
 
 def test_address_to_ping_is_shown_to_those_who_may_report_runs(app: Flask) -> None:
