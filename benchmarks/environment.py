@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,12 @@ SESSION_NAME = "chm bench"
 
 BENCH_MARK = "bench-"
 """What the external ids of all runs begin with that benchmarks write: so that leftovers can be swept away."""
+
+_OURS = ("Bench client ", "Benchmark ")
+"""What the names of clients begin with: the seeded ones, and those of single benchmarks."""
+
+MAX_AGE = timedelta(hours=1)
+"""How old the newest run may be. A fleet that has told nothing for longer is another one: most of it is late."""
 
 
 class BenchError(Exception):
@@ -81,7 +88,7 @@ class Bench:
 
 @contextmanager
 def open_bench(data_dir: Path, *, runs: int, console: Console, quick: bool, profile: bool) -> Iterator[Bench]:
-    """Start or reach the servers, migrate and seed the database if it is empty.
+    """Start or reach the servers, migrate, and seed the database if it is empty or its newest run is an old one.
 
     With CHM_DATABASE_URL and CHM_REDIS_URL set those servers are used; what benchmarks write they take away again.
     Else each number of runs has servers of its own below ``data_dir``, set as those of ``chm demo`` are (durable).
@@ -107,18 +114,29 @@ def open_bench(data_dir: Path, *, runs: int, console: Console, quick: bool, prof
 
 
 def _fill(bench: Bench, runs: int) -> None:
-    """Seed an empty database; sweep what a benchmark that was killed left in a seeded one."""
-    started = time.monotonic()
+    """Seed the database, or sweep what a benchmark that was killed left in one that was seeded just now."""
     with bench.connect() as connection:
-        first = connection.execute("SELECT name FROM clients ORDER BY id LIMIT 1").fetchone()
-        if first is None:
-            seed_database(bench.console, runs=runs)
-            bench.say(f"Seeded {runs:,} runs in {time.monotonic() - started:.0f} s.")
-            return
-        if not str(first[0]).startswith("Bench client "):
+        names = [str(name) for (name,) in connection.execute("SELECT name FROM clients").fetchall()]
+        if not all(name.startswith(_OURS) for name in names):
             raise BenchError("This database was not filled by chm bench seed. Name an empty one.")
-        connection.execute("DELETE FROM runs WHERE starts_with(external_run_id, %s)", (BENCH_MARK,))
-    bench.vacuum()
+        if names:
+            connection.execute("DELETE FROM runs WHERE starts_with(external_run_id, %s)", (BENCH_MARK,))
+            age = age_of_runs()
+            if age is None or age <= MAX_AGE:
+                bench.vacuum()
+                return
+            bench.say(f"The newest run is {age.total_seconds() / 3600:.0f} hours old: all are made up anew.")
+            connection.execute("TRUNCATE clients, pipelines, runs, alert_rules")
+    started = time.monotonic()
+    seed_database(bench.console, runs=runs)
+    bench.say(f"Seeded {runs:,} runs in {time.monotonic() - started:.0f} s.")
+
+
+def age_of_runs() -> timedelta | None:
+    """How old the newest run is; None when there are no runs."""
+    newest: datetime | None = db.session.scalar(text("SELECT max(event_at) FROM runs"))
+    db.session.commit()
+    return newest and datetime.now(UTC) - newest
 
 
 def count_runs() -> int:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environment import Bench
+from benchmarks.environment import Bench, age_of_runs
 from chm_web.config import ROOT
 
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
@@ -75,11 +75,13 @@ def save(bench: Bench, name: str, report: Report, runs: int) -> None:
         return
     kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
     machine = _machine(bench)
+    age = age_of_runs()
     # Milliseconds of one machine say nothing of another's: both stay.
     kept[f"{name} on {machine['processor']}"] = asdict(report) | {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "commit": _commit(),
         "runs": runs,
+        "newest_run_minutes": None if age is None else round(age.total_seconds() / 60),
         "machine": machine,
     }
     KEPT.write_text(json.dumps(dict(sorted(kept.items())), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -103,7 +105,9 @@ def as_markdown(kept: dict[str, dict[str, Any]]) -> str:
     for report in reports:
         number = machines.index(report["machine"]) + 1
         parts.append(f"\n## {report['title']}, machine {number}\n\n{report['method']}\n\n")
-        parts.append(f"{report['date']}, commit {report['commit']}, {report['runs']:,} runs in the table.\n\n")
+        minutes = report.get("newest_run_minutes")
+        age = "" if minutes is None else f", the newest {minutes:,} minutes old"
+        parts.append(f"{report['date']}, commit {report['commit']}, {report['runs']:,} runs in the table{age}.\n\n")
         parts.append("| what | measured | target | holds |\n|---|---|---|---|\n")
         for line in report["lines"]:
             holds = {True: "yes", False: "**no**", None: ""}[line["holds"]]
