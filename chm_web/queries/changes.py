@@ -5,35 +5,25 @@ from __future__ import annotations
 from sqlalchemy import text
 
 FLEET = text("""
-    SELECT client_id, health, count(*) AS pipelines, count(running_since) AS running,
-        array_agg(pipeline_id) FILTER (WHERE health IN ('failing', 'late')) AS pipeline_ids
-    FROM reporting.pipeline_health_at(:now)
+    SELECT client_id,
+        count(*) FILTER (WHERE health = 'failing') AS failing,
+        count(*) FILTER (WHERE health = 'late') AS late,
+        count(*) FILTER (WHERE health = 'running') AS running,
+        count(*) FILTER (WHERE health = 'healthy') AS healthy,
+        count(*) FILTER (WHERE health = 'no_data') AS no_data,
+        count(running_since) AS running_now,
+        count(*) FILTER (WHERE change = 'newly_failing') AS newly_failing,
+        count(*) FILTER (WHERE change = 'recovered') AS recovered,
+        count(*) FILTER (WHERE change = 'gone_silent') AS gone_silent,
+        array_agg(pipeline_id) FILTER (WHERE health = 'failing') AS failing_ids,
+        array_agg(fleet.since) FILTER (WHERE health = 'failing') AS failing_since,
+        array_agg(pipeline_id) FILTER (WHERE health = 'late') AS late_ids,
+        array_agg(fleet.since) FILTER (WHERE health = 'late') AS late_since
+    FROM reporting.fleet_health(:since, :now) fleet
     WHERE in_service
-    GROUP BY client_id, health
+    GROUP BY client_id
 """)
-"""The fleet in one look: each client's pipelines by health, and which ones are in trouble."""
-
-# Which may have recovered is told by one descent of an index a pipeline; all else costs the few that are left.
-TALLY = text("""
-    SELECT change.client_id, change.change, count(*) AS pipelines
-    FROM reporting.health_changes(:since, :now) change
-    WHERE change.pipeline_id = ANY(ARRAY(
-        SELECT unnest(CAST(:in_trouble AS uuid[]))
-        UNION
-        SELECT p.pipeline_id
-        FROM reporting.pipelines p
-        CROSS JOIN LATERAL (
-            SELECT r.is_failed
-            FROM reporting.runs r
-            WHERE r.pipeline_id = p.pipeline_id AND (r.is_success OR r.is_failed) AND r.event_at < :since
-            ORDER BY r.event_at DESC, r.run_id DESC
-            LIMIT 1
-        ) before
-        WHERE before.is_failed
-    ))
-    GROUP BY change.client_id, change.change
-""")
-"""Changes by client and kind, given which pipelines are failing or late at ``now``."""
+"""The fleet in one look: each client's pipelines by health and change, and which are in trouble since when."""
 
 # Health at the moment before the window: a run at its very beginning belongs to the window.
 _BEFORE = "CAST(:since AS timestamptz) - interval '1 microsecond'"
@@ -46,6 +36,9 @@ LIST = text(f"""
         SELECT change.*, count(*) OVER kind AS total,
             row_number() OVER (kind ORDER BY changed_at DESC, pipeline_id) AS place
         FROM reporting.health_changes(:since, :now) change
+        WHERE change.pipeline_id = ANY(ARRAY(
+            SELECT fleet.pipeline_id FROM reporting.fleet_health(:since, :now) fleet WHERE fleet.change IS NOT NULL
+        ))
         WINDOW kind AS (PARTITION BY change.change)
     ) listed
     LEFT JOIN LATERAL (
@@ -65,27 +58,29 @@ LIST = text(f"""
 """)
 """The newest changes of each kind, at most ``limit`` of one, with the health before and how many there are."""
 
-# Either kind has a failure in the window, so that only the pipelines that failed in it are looked at.
+# Either kind has a failure in the window, so that only the pipelines that failed in it are looked at: by a list of them,
+# for by a join the planner judges all pipelines first.
 BLIPS = text(f"""
-    SELECT h.pipeline_id, h.pipeline_name, h.client_id, h.client_name, h.platform, h.health, failed.failures,
-        CASE h.health WHEN 'failing' THEN h.last_success_at ELSE failed.last_at END AS changed_at,
-        CASE h.health WHEN 'failing' THEN h.last_success_run_id ELSE failed.run_id END AS run_id,
-        count(*) OVER () AS total
-    FROM (
+    WITH failed AS MATERIALIZED (
         SELECT r.pipeline_id, count(*) AS failures, max(r.event_at) AS last_at,
             (array_agg(r.run_id ORDER BY r.event_at DESC, r.run_id DESC))[1] AS run_id
         FROM reporting.runs r
         WHERE r.is_failed AND r.event_at >= :since AND r.event_at < :now
         GROUP BY r.pipeline_id
-    ) failed
+    )
+    SELECT h.pipeline_id, h.pipeline_name, h.client_id, h.client_name, h.platform, h.health, failed.failures,
+        CASE h.health WHEN 'failing' THEN h.last_success_at ELSE failed.last_at END AS changed_at,
+        CASE h.health WHEN 'failing' THEN h.last_success_run_id ELSE failed.run_id END AS run_id,
+        count(*) OVER () AS total
+    FROM failed
+    JOIN reporting.pipeline_health_at(:now) h ON h.pipeline_id = failed.pipeline_id
     CROSS JOIN LATERAL (
-        SELECT * FROM reporting.pipeline_health_at(:now) now WHERE now.pipeline_id = failed.pipeline_id
-    ) h
-    CROSS JOIN LATERAL (
-        SELECT earlier.health FROM reporting.pipeline_health_at({_BEFORE}) earlier
-        WHERE earlier.pipeline_id = failed.pipeline_id
+        SELECT (
+            SELECT earlier.health FROM reporting.pipeline_health_at({_BEFORE}) earlier
+            WHERE earlier.pipeline_id = failed.pipeline_id
+        ) AS health
     ) before
-    WHERE h.in_service AND CASE h.health
+    WHERE h.pipeline_id = ANY(ARRAY(SELECT failed.pipeline_id FROM failed)) AND h.in_service AND CASE h.health
         WHEN 'failing' THEN before.health = 'failing' AND h.last_success_at >= :since
         WHEN 'healthy' THEN before.health <> 'failing'
     END

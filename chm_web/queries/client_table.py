@@ -53,22 +53,13 @@ def clients(
     ordering = ORDERINGS[order]
     where = " AND ".join(CONDITIONS[name] for name in conditions) or "true"
     return text(f"""
-        WITH judged AS MATERIALIZED (
-            SELECT p.client_id, p.pipeline_id, p.health, p.running_since
-            FROM reporting.pipeline_health_at(:now) p
-            WHERE p.in_service
-        ), tallies AS (
-            SELECT judged.client_id, count(*) AS total, count(judged.running_since) AS running_now,
+        WITH tallies AS (
+            SELECT fleet.client_id, count(*) AS total, count(fleet.running_since) AS running_now,
+                count(*) FILTER (WHERE fleet.change = 'newly_failing') AS newly_failing,
                 {_counts("failing", "late", "running", "healthy", "no_data")}
-            FROM judged
-            GROUP BY judged.client_id
-        ), newly AS (
-            -- Only what is failing can be newly failing: the rest is not looked at again.
-            SELECT h.client_id, count(*) AS pipelines
-            FROM reporting.health_changes(:day_ago, :now) h
-            WHERE h.change = 'newly_failing'
-                AND h.pipeline_id = ANY(ARRAY(SELECT judged.pipeline_id FROM judged WHERE judged.health = 'failing'))
-            GROUP BY h.client_id
+            FROM reporting.fleet_health(:day_ago, :now) fleet
+            WHERE fleet.in_service
+            GROUP BY fleet.client_id
         ), rules AS (
             SELECT coalesce(r.client_id, p.client_id) AS client_id, count(*) AS rules
             FROM alert_rules r
@@ -77,12 +68,12 @@ def clients(
             GROUP BY 1
         ), t AS (
             SELECT c.client_id, c.client_name, c.is_active,
-                {_or_zero("tallies", "total", "running_now", "failing", "late", "running", "healthy", "no_data")},
-                coalesce(newly.pipelines, 0) AS newly_failing, coalesce(rules.rules, 0) AS rules,
+                {_or_zero("tallies", "total", "running_now", "newly_failing")},
+                {_or_zero("tallies", "failing", "late", "running", "healthy", "no_data")},
+                {_or_zero("rules", "rules")},
                 week.success_rate, before.success_rate AS success_rate_before
             FROM reporting.clients c
             LEFT JOIN tallies ON tallies.client_id = c.client_id
-            LEFT JOIN newly ON newly.client_id = c.client_id
             LEFT JOIN rules ON rules.client_id = c.client_id
             LEFT JOIN reporting.outcomes_by_client(:week_ago, :now) week ON week.client_id = c.client_id
             LEFT JOIN reporting.outcomes_by_client(:two_weeks_ago, :week_ago) before ON before.client_id = c.client_id
@@ -95,7 +86,7 @@ def clients(
 
 
 def _counts(*states: str) -> str:
-    return ", ".join(f"count(*) FILTER (WHERE judged.health = '{state}') AS {state}" for state in states)
+    return ", ".join(f"count(*) FILTER (WHERE fleet.health = '{state}') AS {state}" for state in states)
 
 
 def _or_zero(table: str, *columns: str) -> str:

@@ -24,7 +24,7 @@ _LATEST = f"""
 
 HEALTH_TALLY = text("""
     SELECT health, count(*) AS pipelines, count(running_since) AS running
-    FROM reporting.pipeline_health_at(:now)
+    FROM reporting.fleet_health(:now, :now)
     WHERE in_service
     GROUP BY health
 """)
@@ -33,11 +33,11 @@ HEALTH_TALLY = text("""
 
 HEALTH_BY_CLIENT = text("""
     SELECT client_id, health, count(*) AS pipelines
-    FROM reporting.pipeline_health_at(:now)
-    WHERE in_service AND client_id = ANY(:client_ids)
+    FROM reporting.fleet_health(:now, :now)
+    WHERE in_service
     GROUP BY client_id, health
 """)
-"""Active pipelines by health, of each of some active clients. Whether they run something is not asked for."""
+"""Active pipelines by health, of each active client. Whether they run something is not asked for."""
 
 
 def verdict(*, now: datetime) -> FromClause:

@@ -18,6 +18,7 @@ from sqlalchemy import RowMapping
 from chm_web.extensions import db
 from chm_web.queries import changes as queries
 from chm_web.services.health import Health, HealthTally
+from chm_web.services.plans import kept_plans
 
 
 class ChangeKind(enum.StrEnum):
@@ -29,17 +30,32 @@ class ChangeKind(enum.StrEnum):
     BLIP = "blip"
 
 
+# Those that two moments tell: a blip is what lies between.
+_CHANGES = (ChangeKind.NEWLY_FAILING, ChangeKind.RECOVERED, ChangeKind.NEWLY_LATE)
+
+
 @dataclass(frozen=True)
 class Fleet:
-    """The active pipelines of active clients at one moment: counted by client, and which are failing or late."""
+    """The active pipelines of active clients at one moment: counted by client, and which are failing or late.
+
+    ``changes`` counts each client's that changed, by kind, blips apart; a client without changes is not named.
+    ``in_trouble`` tells of each state of trouble since when which pipelines have been in it.
+    """
 
     by_client: Mapping[UUID, HealthTally]
-    in_trouble: Sequence[UUID]
+    changes: Mapping[UUID, Mapping[ChangeKind, int]]
+    in_trouble: Mapping[Health, Sequence[tuple[datetime, UUID]]]
 
     @property
     def tally(self) -> HealthTally:
         """All clients' pipelines counted as one."""
         return sum(self.by_client.values(), HealthTally())
+
+    def longest_in(self, health: Health, limit: int) -> list[UUID]:
+        """Name the pipelines that have been failing or late for longest: ``limit``, and all as long as the last one."""
+        found = sorted(self.in_trouble[health])
+        last = found[:limit][-1:]
+        return [pipeline_id for since, pipeline_id in found if since <= last[0][0]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,27 +94,28 @@ class Changes:
         return sum(self.totals.values())
 
 
-def look_at_fleet(*, now: datetime) -> Fleet:
-    """Judge all active pipelines of active clients once: the base of everything that is shown of the whole fleet."""
-    by_client: dict[UUID, HealthTally] = {}
-    in_trouble: list[UUID] = []
-    for row in db.session.execute(queries.FLEET, {"now": now}).mappings():
-        counted = HealthTally({Health(row["health"]): row["pipelines"]}, row["running"])
-        by_client[row["client_id"]] = by_client.get(row["client_id"], HealthTally()) + counted
-        in_trouble += row["pipeline_ids"] or []
-    return Fleet(by_client, in_trouble)
+def look_at_fleet(*, since: datetime, now: datetime) -> Fleet:
+    """Judge all active pipelines of active clients once: the base of everything that is shown of the whole fleet.
 
-
-def tally_changes(*, fleet: Fleet, since: datetime, now: datetime) -> dict[UUID, dict[ChangeKind, int]]:
-    """Count each client's pipelines that changed since a moment, by kind; a client without changes is not named.
-
-    ``fleet`` is what ``look_at_fleet`` gave for the same ``now``. Blips are not counted.
+    Args:
+        since: the moment to compare with.
+        now: the moment to judge by.
     """
-    tallies: dict[UUID, dict[ChangeKind, int]] = {}
-    parameters = {"since": since, "now": now, "in_trouble": list(fleet.in_trouble)}
-    for row in db.session.execute(queries.TALLY, parameters).mappings():
-        tallies.setdefault(row["client_id"], {})[ChangeKind(row["change"])] = row["pipelines"]
-    return tallies
+    by_client: dict[UUID, HealthTally] = {}
+    changes: dict[UUID, dict[ChangeKind, int]] = {}
+    in_trouble: dict[Health, list[tuple[datetime, UUID]]] = {Health.FAILING: [], Health.LATE: []}
+    with kept_plans():
+        rows = db.session.execute(queries.FLEET, {"since": since, "now": now}).mappings().all()
+    for row in rows:
+        client_id = row["client_id"]
+        by_client[client_id] = HealthTally({health: row[health] for health in Health}, row["running_now"])
+        changed = {kind: row[kind] for kind in _CHANGES if row[kind]}
+        if changed:
+            changes[client_id] = changed
+        for health, listed in in_trouble.items():
+            if row[health]:
+                listed += zip(row[f"{health}_since"], row[f"{health}_ids"], strict=True)
+    return Fleet(by_client, changes, in_trouble)
 
 
 def list_changes(*, since: datetime, now: datetime, limit: int = 50) -> Changes:

@@ -139,13 +139,11 @@ def tally_fleet_health(*, now: datetime) -> HealthTally:
     return _tally(db.session.execute(queries.HEALTH_TALLY, {"now": now}).mappings())
 
 
-def count_health_by_client(*, client_ids: Collection[UUID], now: datetime) -> dict[UUID, dict[Health, int]]:
-    """Count the active pipelines of each of these clients by health; none of a disabled client's."""
-    counts: dict[UUID, dict[Health, int]] = {client_id: dict.fromkeys(Health, 0) for client_id in client_ids}
-    if counts:
-        parameters = {"now": now, "client_ids": list(counts)}
-        for client_id, health, pipelines in db.session.execute(queries.HEALTH_BY_CLIENT, parameters):
-            counts[client_id][Health(health)] = pipelines
+def count_health_by_client(*, now: datetime) -> dict[UUID, dict[Health, int]]:
+    """Count the active pipelines of each active client by health; a client without any is not named."""
+    counts: dict[UUID, dict[Health, int]] = {}
+    for client_id, health, pipelines in db.session.execute(queries.HEALTH_BY_CLIENT, {"now": now}):
+        counts.setdefault(client_id, dict.fromkeys(Health, 0))[Health(health)] = pipelines
     return counts
 
 
@@ -180,7 +178,8 @@ def look_at_client(*, client_id: UUID, now: datetime, limit: int = 50) -> Client
 def list_health_of(*, pipeline_ids: Collection[UUID], now: datetime, limit: int = 50) -> list[PipelineHealth]:
     """List these pipelines, worst first, at most ``limit`` of each state of health."""
     query = queries.pipeline_health(where=queries.OF_PIPELINES)
-    return _list(query, now=now, health=None, limit=limit, pipeline_ids=list(pipeline_ids))
+    with kept_plans():
+        return _list(query, now=now, health=None, limit=limit, pipeline_ids=list(pipeline_ids))
 
 
 def get_pipeline_health(*, pipeline_id: UUID, now: datetime) -> PipelineHealth:

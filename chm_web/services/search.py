@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,8 +14,11 @@ from sqlalchemy.sql import ColumnCollection
 from chm_web.extensions import db
 from chm_web.models import Client, Pipeline, Platform
 from chm_web.queries.health import verdict
-from chm_web.services.health import Health, count_health_by_client
+from chm_web.services.health import Health
 from chm_web.services.paging import search_pattern
+
+
+HealthByClient = Mapping[UUID, Mapping[Health, int]]
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,16 @@ class Found:
     has_more_pipelines: bool
 
 
-def search(*, q: str, now: datetime, limit: int = 8) -> Found:
+def search(*, q: str, now: datetime, health_by_client: Callable[[], HealthByClient], limit: int = 8) -> Found:
     """Find clients and pipelines that have ``q`` in their names, ignoring case; pipelines by their external id too.
 
-    What begins with it comes first, disabled things last. Health is as of ``now``.
+    What begins with it comes first, disabled things last.
+
+    Args:
+        q: what is searched for.
+        now: the moment by which pipelines are judged.
+        health_by_client: gives what ``count_health_by_client`` does; asked when an enabled client is found.
+        limit: at most so many of each kind.
     """
     pattern = search_pattern(q)
     starts = pattern.removeprefix("%")
@@ -63,8 +72,7 @@ def search(*, q: str, now: datetime, limit: int = 8) -> Found:
         .order_by(Client.is_active.desc(), Client.name.ilike(starts, escape="\\").desc(), func.lower(Client.name))
         .limit(limit + 1)
     ).all()
-    in_service = [client.id for client in clients[:limit] if client.is_active]
-    counts = count_health_by_client(client_ids=in_service, now=now)
+    counts = health_by_client() if any(client.is_active for client in clients[:limit]) else {}
     in_use = Pipeline.is_active & Client.is_active
     names = (
         select(

@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from flask import render_template
 
 from chm_web.access.permissions import Permission
-from chm_web.services.search import Found, search
+from chm_web.services.health import count_health_by_client
+from chm_web.services.search import Found, HealthByClient, search
 from chm_web.web import asked
 from chm_web.web.blueprints import PageBlueprint
+from chm_web.web.shared_looks import shared_look
 
 blueprint = PageBlueprint("finding", __name__)
 
@@ -38,4 +40,9 @@ def help_page() -> str:
 
 
 def _find(q: str | None, limit: int) -> Found | None:
-    return search(q=q, now=datetime.now(UTC), limit=limit) if q else None
+    return search(q=q, now=datetime.now(UTC), health_by_client=_health_by_client, limit=limit) if q else None
+
+
+def _health_by_client() -> HealthByClient:
+    # Shared: who types asks with nearly every letter, and clients of hundreds of pipelines take long to judge.
+    return shared_look(("health by client",), lambda: count_health_by_client(now=datetime.now(UTC)))

@@ -123,18 +123,20 @@ def _health() -> dict[str, Any]:
 
 def _look(chosen: Health | None) -> dict[str, Any]:
     now = datetime.now(UTC)
-    fleet = changes.look_at_fleet(now=now)
+    fleet = changes.look_at_fleet(since=now - YESTERDAY, now=now)
     if chosen:
         lists = {"chosen_list": _list_chosen(chosen, fleet, now)}
     else:
-        trouble = health.list_health_of(pipeline_ids=fleet.in_trouble, now=now, limit=LIST_LIMIT)
-        lists = {state.value: _only(state, trouble) for state in (Health.FAILING, Health.LATE)}
+        states = (Health.FAILING, Health.LATE)
+        longest = [pipeline_id for state in states for pipeline_id in fleet.longest_in(state, LIST_LIMIT)]
+        trouble = health.list_health_of(pipeline_ids=longest, now=now, limit=LIST_LIMIT)
+        lists = {state.value: _only(state, trouble) for state in states}
     pipelines = [pipeline for listed in lists.values() for pipeline in listed]
     return {
         "now": now,
         "tally": fleet.tally,
         "client_count": len(fleet.by_client),
-        "since_yesterday": _since_yesterday(fleet, now),
+        "since_yesterday": _since_yesterday(fleet),
         "strips": health.run_strips(pipeline_ids=[pipeline.pipeline_id for pipeline in pipelines]),
         "failing": [],
         "late": [],
@@ -143,12 +145,8 @@ def _look(chosen: Health | None) -> dict[str, Any]:
     }
 
 
-def _since_yesterday(fleet: changes.Fleet, now: datetime) -> dict[ChangeKind, int]:
-    counts = dict.fromkeys(ChangeKind, 0)
-    for tally in changes.tally_changes(fleet=fleet, since=now - YESTERDAY, now=now).values():
-        for kind, pipelines in tally.items():
-            counts[kind] += pipelines
-    return counts
+def _since_yesterday(fleet: changes.Fleet) -> dict[ChangeKind, int]:
+    return {kind: sum(changed.get(kind, 0) for changed in fleet.changes.values()) for kind in ChangeKind}
 
 
 def _list_chosen(chosen: Health, fleet: changes.Fleet, now: datetime) -> list[PipelineHealth]:
@@ -156,7 +154,8 @@ def _list_chosen(chosen: Health, fleet: changes.Fleet, now: datetime) -> list[Pi
         # The tile counts what runs now, which is no state of health: a failing pipeline may be running too.
         return health.list_fleet_health(now=now, running_now=True, limit=FILTER_LIMIT)
     if chosen in (Health.FAILING, Health.LATE):
-        return _only(chosen, health.list_health_of(pipeline_ids=fleet.in_trouble, now=now, limit=FILTER_LIMIT))
+        longest = fleet.longest_in(chosen, FILTER_LIMIT)
+        return health.list_health_of(pipeline_ids=longest, now=now, limit=FILTER_LIMIT)
     return health.list_fleet_health(now=now, health=[chosen], limit=FILTER_LIMIT)
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, scoped_session
 
 from chm_web.models import Pipeline, RunStatus
+from chm_web.queries import changes
 from chm_web.queries import health as queries
 from chm_web.services.health import Health, get_pipeline_health, tally_fleet_health
 from chm_web.services.runs import RunRecord, record_runs
@@ -94,16 +95,59 @@ def test_view_and_service_count_the_same_fleet(session: scoped_session[Session],
     assert sum(row[2] for row in rows) == tally.running_now
 
 
+@pytest.mark.parametrize("hours_before", [0, 0.5, 1.5, 100])
+@pytest.mark.parametrize("minutes", [0, 60])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_look_at_the_fleet_agrees_with_one_at_each_pipeline(
+    session: scoped_session[Session], seed: int, minutes: float, hours_before: float
+) -> None:
+    _build(session, seed)
+    at = NOW - timedelta(minutes=minutes)
+    moments = {"at": at, "since": at - timedelta(hours=hours_before)}
+    each = """
+        SELECT h.pipeline_id, h.client_id, h.in_service, h.health, h.since, h.late_at,
+            h.running_since, c.change
+        FROM reporting.pipeline_health_at(:at) h
+        LEFT JOIN reporting.health_changes(:since, :at) c ON c.pipeline_id = h.pipeline_id
+        WHERE h.in_service
+        ORDER BY h.pipeline_id
+    """
+    fleet = "SELECT * FROM reporting.fleet_health(:since, :at) WHERE in_service ORDER BY pipeline_id"
+
+    found = session.execute(sa.text(fleet), moments).all()
+
+    assert found == session.execute(sa.text(each), moments).all()
+    assert {row.health for row in found} == set(Health)
+
+
+def test_histories_of_chance_meet_every_way_to_look_at_the_fleet(session: scoped_session[Session]) -> None:
+    # Some pipelines are judged by the newest runs of all, others have none among these, or two at one moment.
+    _build(session, 0)
+    newest = """
+        SELECT pipeline_id, bool_or(is_success) AND bool_or(is_failed) AND count(DISTINCT event_at) = 1 AS at_one_moment
+        FROM (
+            SELECT * FROM reporting.runs WHERE is_success OR is_failed ORDER BY event_at DESC, run_id DESC LIMIT :limit
+        ) newest
+        GROUP BY pipeline_id
+    """
+
+    rows = session.execute(sa.text(newest), {"limit": PIPELINES * 3 // 2}).all()
+
+    assert 10 < len(rows) < PIPELINES - 10
+    assert any(row.at_one_moment for row in rows)
+
+
 @pytest.mark.parametrize(
     "query",
     [
         queries.HEALTH_TALLY,
+        changes.FLEET,
         queries.pipeline_health(where=queries.FLEET),
         sa.select(sa.func.count())
         .select_from(sa.table("pipelines").alias("p"))
         .join(queries.verdict(now=NOW), sa.true()),
     ],
-    ids=["tally", "list", "verdict"],
+    ids=["tally", "fleet", "list", "verdict"],
 )
 def test_the_planner_sees_through_the_functions_that_services_call(
     session: scoped_session[Session], query: sa.TextClause | sa.Select[int]

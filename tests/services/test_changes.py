@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
 
 from chm_web.extensions import db
 from chm_web.models import Client, Pipeline, RunStatus
-from chm_web.services.changes import Change, ChangeKind, list_changes, look_at_fleet, tally_changes
-from chm_web.services.health import Health, tally_fleet_health
+from chm_web.services.changes import Change, ChangeKind, Fleet, list_changes, look_at_fleet
+from chm_web.services.health import Health, list_fleet_health, tally_fleet_health
 from chm_web.services.runs import record_runs
 from tests.factories import NOW, make_client, make_pipeline, make_record
 from tests.reporting import scene
@@ -148,9 +149,9 @@ def test_changes_are_counted_by_client() -> None:
     pipeline_with((FAILED, 30), (SUCCESS, 3), owner=busy)
     pipeline_with((SUCCESS, 30), (SUCCESS, 3), owner=quiet)
 
-    tallies = tally_changes(fleet=look_at_fleet(now=NOW), since=SINCE, now=NOW)
+    changes = look_at_fleet(since=SINCE, now=NOW).changes
 
-    assert tallies == {busy.id: {ChangeKind.NEWLY_FAILING: 2, ChangeKind.RECOVERED: 1}}
+    assert changes == {busy.id: {ChangeKind.NEWLY_FAILING: 2, ChangeKind.RECOVERED: 1}}
 
 
 @pytest.mark.usefixtures("app")
@@ -166,7 +167,7 @@ def test_counts_are_those_of_the_dashboards_and_of_the_list(hours: float) -> Non
     )
 
     counted: dict[str, int] = {}
-    for tally in tally_changes(fleet=look_at_fleet(now=NOW), since=since, now=NOW).values():
+    for tally in look_at_fleet(since=since, now=NOW).changes.values():
         for kind, pipelines in tally.items():
             counted[kind] = counted.get(kind, 0) + pipelines
     listed = list_changes(since=since, now=NOW).totals
@@ -179,7 +180,21 @@ def test_counts_are_those_of_the_dashboards_and_of_the_list(hours: float) -> Non
 def test_look_at_the_fleet_counts_as_the_tally_does() -> None:
     scene.build()
 
-    fleet = look_at_fleet(now=NOW)
+    fleet = look_at_fleet(since=SINCE, now=NOW)
 
     assert fleet.tally == tally_fleet_health(now=NOW)
-    assert len(fleet.in_trouble) == fleet.tally.counts[Health.FAILING] + fleet.tally.counts[Health.LATE]
+    for health in (Health.FAILING, Health.LATE):
+        listed = list_fleet_health(now=NOW, health=[health], limit=1000)
+        assert len(listed) == fleet.tally.counts[health] > 0
+        assert sorted(fleet.in_trouble[health]) == sorted((pipeline.since, pipeline.pipeline_id) for pipeline in listed)
+
+
+def test_the_longest_in_trouble_are_given_with_those_that_are_as_long() -> None:
+    ids = sorted(uuid4() for _ in range(4))
+    late = list(zip((NOW, SINCE, NOW, SINCE - timedelta(1)), ids, strict=True))
+    fleet = Fleet({}, {}, {Health.FAILING: [], Health.LATE: late})
+
+    assert fleet.longest_in(Health.LATE, 1) == [ids[3]]
+    assert fleet.longest_in(Health.LATE, 3) == [ids[3], ids[1], ids[0], ids[2]]
+    assert fleet.longest_in(Health.LATE, 9) == [ids[3], ids[1], ids[0], ids[2]]
+    assert fleet.longest_in(Health.FAILING, 9) == []

@@ -165,7 +165,7 @@ def test_list_and_tally_say_the_same_as_the_pipeline_alone(app: Flask, name: str
     tally = tally_fleet_health(now=NOW)
     assert (tally.counts, tally.total) == (expected, 1)
     assert tally.running_now == (alone.running_since is not None)
-    assert look_at_fleet(now=NOW).by_client == {pipeline.client_id: tally}
+    assert look_at_fleet(since=NOW, now=NOW).by_client == {pipeline.client_id: tally}
 
 
 def test_run_without_times_counts_by_when_it_was_recorded(app: Flask) -> None:

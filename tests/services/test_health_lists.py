@@ -43,7 +43,7 @@ def test_disabled_pipeline_is_left_out_of_the_fleet_and_shown_alone(app: Flask) 
 
     assert list_fleet_health(now=NOW) == []
     assert tally_fleet_health(now=NOW).total == 0
-    assert look_at_fleet(now=NOW).by_client == {}
+    assert look_at_fleet(since=NOW, now=NOW).by_client == {}
     assert look_at_client(client_id=client.id, now=NOW).pipelines == []
     assert (health_of(disabled).health, health_of(disabled).is_active) == (FAILING, False)
 
@@ -54,7 +54,7 @@ def test_disabled_client_is_left_out_of_the_fleet_and_shown_alone(app: Flask) ->
 
     assert list_fleet_health(now=NOW) == []
     assert tally_fleet_health(now=NOW).total == 0
-    assert look_at_fleet(now=NOW).by_client == {}
+    assert look_at_fleet(since=NOW, now=NOW).by_client == {}
     assert look_at_client(client_id=client.id, now=NOW).pipelines == [health_of(pipeline)]
     assert health_of(pipeline).health is FAILING
 
@@ -145,7 +145,7 @@ def test_tally_counts_every_pipeline_once(fleet: list[str]) -> None:
 
 
 def test_tallies_of_clients_add_up_to_the_fleet(fleet: list[str]) -> None:
-    by_client = look_at_fleet(now=NOW).by_client
+    by_client = look_at_fleet(since=NOW, now=NOW).by_client
     whole = tally_fleet_health(now=NOW)
 
     assert len(by_client) == 2
@@ -155,7 +155,7 @@ def test_tallies_of_clients_add_up_to_the_fleet(fleet: list[str]) -> None:
 
 
 def test_tally_of_a_client_agrees_with_its_list(fleet: list[str]) -> None:
-    for client_id, tally in look_at_fleet(now=NOW).by_client.items():
+    for client_id, tally in look_at_fleet(since=NOW, now=NOW).by_client.items():
         listed = [item for item in list_fleet_health(now=NOW) if item.client_id == client_id]
         assert tally.counts == {each: sum(item.health is each for item in listed) for each in Health}
         assert tally.running_now == sum(item.running_since is not None for item in listed)
@@ -194,7 +194,7 @@ def test_health_of_named_pipelines_is_listed_worst_first(app: Flask) -> None:
 def test_no_row_is_written_by_reading(session: scoped_session[Session]) -> None:
     make_pipeline_with([ran(FAILED, 5)])
     list_fleet_health(now=NOW)
-    look_at_fleet(now=NOW)
+    look_at_fleet(since=NOW, now=NOW)
 
     assert not session.dirty
     assert not session.new

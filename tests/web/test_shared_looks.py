@@ -89,6 +89,17 @@ def test_change_of_the_inventory_shows_at_once(sharing: Flask, client: FlaskClie
     assert "Brand New" in client.get("/clients").text
 
 
+@pytest.mark.parametrize("address", ["/search", "/search/suggestions"])
+def test_who_types_a_name_looks_at_the_fleet_once(
+    sharing: Flask, client: FlaskClient, count_queries: CountQueries, address: str
+) -> None:
+    make_failing(client=make_client(name="Acme"))
+    first = count_queries(lambda: client.get(f"{address}?q=ac"))
+
+    assert count_queries(lambda: client.get(f"{address}?q=acm")) == first - 1
+    assert "1 failing" in client.get(f"{address}?q=acme").text
+
+
 def test_looks_under_other_filters_are_other_looks(sharing: Flask, client: FlaskClient) -> None:
     make_client(name="Acme")
     assert "Acme" in client.get("/clients").text
