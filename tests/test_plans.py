@@ -55,12 +55,23 @@ def test_the_setting_ends_with_the_block(web_app: Flask) -> None:
         assert mode() == "force_custom_plan"
 
 
+def test_a_block_within_another_ends_with_that_one(web_app: Flask) -> None:
+    with web_app.app_context():
+        with kept_plans():
+            with kept_plans():
+                assert mode() == "force_generic_plan"
+            assert mode() == "force_generic_plan"
+        assert mode() == "force_custom_plan"
+
+
 def test_an_error_in_the_block_is_told_as_it_is_and_leaves_nothing_behind(web_app: Flask) -> None:
     with web_app.app_context():
         with pytest.raises(sa.exc.DBAPIError, match="division by zero"), kept_plans():
             db.session.execute(sa.text("SELECT 1 / 0"))
         db.session.rollback()
         assert mode() == "force_custom_plan"
+        with kept_plans():
+            assert mode() == "force_generic_plan"
 
 
 def test_a_statement_that_gives_another_type_than_it_did_is_prepared_anew(web_app: Flask) -> None:

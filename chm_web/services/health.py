@@ -202,7 +202,9 @@ def run_strips(*, pipeline_ids: Iterable[UUID], length: int = 14) -> dict[UUID, 
     if not strips:
         return strips
     parameters = {"pipeline_ids": list(strips), "length": length}
-    for pipeline_id, statuses, seconds in db.session.execute(queries.STRIPS, parameters).all():
+    with kept_plans():
+        rows = db.session.execute(queries.STRIPS, parameters).all()
+    for pipeline_id, statuses, seconds in rows:
         if statuses is not None:
             strips[pipeline_id] = list(map(StripRun, map(_STATUSES.__getitem__, statuses), seconds))
     return strips

@@ -16,12 +16,24 @@ from chm_web.extensions import db
 
 _KEEP = text("SET LOCAL plan_cache_mode = force_generic_plan")
 _AS_BEFORE = text("SET LOCAL plan_cache_mode = DEFAULT")
+_KEPT = "keeps plans"
 
 
 @contextmanager
 def kept_plans() -> Iterator[None]:
-    """Let statements of the block keep one plan for all values, once psycopg has prepared them, at the sixth time."""
+    """Let statements of the block keep one plan for all values, once psycopg has prepared them, at the sixth time.
+
+    Within another such block it is that one's.
+    """
+    kept = db.session.info
+    if _KEPT in kept:
+        yield
+        return
     db.session.execute(_KEEP)
-    yield
+    kept[_KEPT] = True
+    try:
+        yield
+    finally:
+        del kept[_KEPT]
     # After an error the transaction is undone, and with it the setting.
     db.session.execute(_AS_BEFORE)

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from chm_web.services import alert_rule_lists, clients, health, outcomes
+from chm_web.services.plans import kept_plans
 from chm_web.web import asked
 from chm_web.web.charts import run_links
 from chm_web.web.formats import iso
@@ -21,8 +22,10 @@ def client_page(client_id: UUID) -> dict[str, Any]:
     now = datetime.now(UTC)
     client = clients.get_client(client_id=client_id)
     window = asked.window(now=now)
-    look = health.look_at_client(client_id=client_id, now=now, limit=PIPELINES_LIMIT)
-    pipelines = look.pipelines
+    with kept_plans():
+        look = health.look_at_client(client_id=client_id, now=now, limit=PIPELINES_LIMIT)
+        pipelines = look.pipelines
+        strips = health.run_strips(pipeline_ids=[pipeline.pipeline_id for pipeline in pipelines])
     rows = pipelines if asked.choice("timeline", ("some", "all")) == "all" else pipelines[:TIMELINE_LIMIT]
     return {
         "now": now,
@@ -30,7 +33,7 @@ def client_page(client_id: UUID) -> dict[str, Any]:
         "window": window,
         "tally": look.tally,
         "pipelines": pipelines,
-        "strips": health.run_strips(pipeline_ids=[pipeline.pipeline_id for pipeline in pipelines]),
+        "strips": strips,
         "timeline_rows": rows,
         "timeline": lay_out(
             pipeline_ids=[pipeline.pipeline_id for pipeline in rows], since=window.since, until=window.until
