@@ -136,7 +136,7 @@ def age_of_runs() -> timedelta | None:
     """How old the newest run is; None when there are no runs."""
     newest: datetime | None = db.session.scalar(text("SELECT max(event_at) FROM runs"))
     db.session.commit()
-    return newest and datetime.now(UTC) - newest
+    return None if newest is None else datetime.now(UTC) - newest
 
 
 def count_runs() -> int:

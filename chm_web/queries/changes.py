@@ -58,8 +58,8 @@ LIST = text(f"""
 """)
 """The newest changes of each kind, at most ``limit`` of one, with the health before and how many there are."""
 
-# Either kind has a failure in the window, so that only the pipelines that failed in it are looked at: by a list of them,
-# for by a join the planner judges all pipelines first.
+# Either kind has a failure in the window, so that only the pipelines that failed in it are looked at: by a list of
+# them, for by a join the planner judges all pipelines first.
 BLIPS = text(f"""
     WITH failed AS MATERIALIZED (
         SELECT r.pipeline_id, count(*) AS failures, max(r.event_at) AS last_at,

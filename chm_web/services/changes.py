@@ -114,7 +114,7 @@ def look_at_fleet(*, since: datetime, now: datetime) -> Fleet:
             changes[client_id] = changed
         for health, listed in in_trouble.items():
             if row[health]:
-                listed += zip(row[f"{health}_since"], row[f"{health}_ids"], strict=True)
+                listed.extend(zip(row[f"{health}_since"], row[f"{health}_ids"], strict=True))
     return Fleet(by_client, changes, in_trouble)
 
 

@@ -17,7 +17,6 @@ from chm_web.queries.health import verdict
 from chm_web.services.health import Health
 from chm_web.services.paging import search_pattern
 
-
 HealthByClient = Mapping[UUID, Mapping[Health, int]]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from contextlib import suppress
 from functools import lru_cache
@@ -46,16 +45,15 @@ def _inline(static_folder: str, name: str) -> Markup:
 
 def _add_version(endpoint: str, values: dict[str, Any]) -> None:
     if endpoint == "static" and "filename" in values and "v" not in values:
-        # Strings and one look at the file: a page has a dozen of these addresses.
-        path = f"{current_app.static_folder}/{values['filename']}"
+        path = _static_folder() / values["filename"]
         with suppress(OSError):
-            values["v"] = _version(path, os.stat(path).st_mtime_ns)
+            values["v"] = _version(path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
-def _version(path: str, changed_at: int) -> str:
+def _version(path: Path, changed_at: int) -> str:
     # The time of change is part of the key alone: an edited file gets a new address without a restart.
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def _cache_versioned(response: Response) -> Response:
