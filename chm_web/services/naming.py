@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -12,8 +12,7 @@ from chm_web.extensions import db
 from chm_web.models import Client, Pipeline
 
 
-@dataclass(frozen=True)
-class Named:
+class Named(NamedTuple):
     """A client or a pipeline by its name."""
 
     id: UUID
@@ -26,7 +25,7 @@ def list_client_names(*, is_active: bool | None = None) -> list[Named]:
     query = select(Client.id, Client.name, Client.is_active).order_by(func.lower(Client.name), Client.id)
     if is_active is not None:
         query = query.where(Client.is_active == is_active)
-    return [Named(*row) for row in db.session.execute(query)]
+    return list(map(Named._make, db.session.execute(query)))
 
 
 def list_pipeline_names(*, client_id: UUID) -> list[Named]:
@@ -36,7 +35,7 @@ def list_pipeline_names(*, client_id: UUID) -> list[Named]:
         .where(Pipeline.client_id == client_id)
         .order_by(func.lower(Pipeline.name), Pipeline.id)
     )
-    return [Named(*row) for row in db.session.execute(query)]
+    return list(map(Named._make, db.session.execute(query)))
 
 
 def name_clients(*, client_ids: Collection[UUID]) -> dict[UUID, str]:
