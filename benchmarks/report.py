@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+import sysconfig
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -125,10 +126,15 @@ def _machine(bench: Bench) -> dict[str, str]:
         "processor": f"{_cpu_model()}, {os.cpu_count()} cores",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
-        "Python": platform.python_version(),
+        "Python": f"{platform.python_version()}, built {'with' if _is_optimised() else 'without'} optimisations",
         "PostgreSQL": str(version[0]),
         "settings": ", ".join(f"{name} = {value}" for name, value in rows),
     }
+
+
+def _is_optimised() -> bool:
+    """Whether Python was built by what a first build had learnt, as distributions do: what CHM does takes far less."""
+    return "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
 
 
 def _cpu_model() -> str:

@@ -22,6 +22,7 @@ def client_page(client_id: UUID) -> dict[str, Any]:
     now = datetime.now(UTC)
     client = clients.get_client(client_id=client_id)
     window = asked.window(now=now)
+    # Both keep theirs: it is said once.
     with kept_plans():
         look = health.look_at_client(client_id=client_id, now=now, limit=PIPELINES_LIMIT)
         pipelines = look.pipelines

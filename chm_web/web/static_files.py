@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ def init_app(app: Flask) -> None:
 def icon(name: str) -> Markup:
     """Give one of the installed Tabler icons as inline SVG, which takes the colour of the text around it."""
     try:
-        return _inline(str(_static_folder()), name)
+        return _inline(_static_folder(), name)
     except FileNotFoundError:  # the assets are not installed
         return Markup("")
 
@@ -43,15 +42,28 @@ def _inline(static_folder: str, name: str) -> Markup:
     return Markup(" ".join(drawing.split()))  # noqa: S704
 
 
+def changed_at(filename: str) -> int | None:
+    """Say when a static file was changed last, in ns since 1970; None for one that is not there."""
+    try:
+        return _path(_static_folder(), filename).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
 def _add_version(endpoint: str, values: dict[str, Any]) -> None:
     if endpoint == "static" and "filename" in values and "v" not in values:
-        path = _static_folder() / values["filename"]
-        with suppress(OSError):
-            values["v"] = _version(path, path.stat().st_mtime_ns)
+        changed = changed_at(values["filename"])
+        if changed is not None:
+            values["v"] = _version(_path(_static_folder(), values["filename"]), changed)
 
 
 @lru_cache(maxsize=256)
-def _version(path: Path, changed_at: int) -> str:
+def _path(static_folder: str, filename: str) -> Path:
+    return Path(static_folder) / filename
+
+
+@lru_cache(maxsize=256)
+def _version(path: Path, changed: int) -> str:
     # The time of change is part of the key alone: an edited file gets a new address without a restart.
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
@@ -63,5 +75,5 @@ def _cache_versioned(response: Response) -> Response:
     return response
 
 
-def _static_folder() -> Path:
-    return Path(current_app.static_folder or "static")
+def _static_folder() -> str:
+    return current_app.static_folder or "static"

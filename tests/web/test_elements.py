@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask, render_template_string, url_for
 from markupsafe import Markup
+from werkzeug.routing import BuildError
 
 from chm_web.models import RunStatus
 from chm_web.services.health import RecentRun, StripRun
@@ -130,3 +133,53 @@ def test_address_is_the_one_that_flask_makes(
         with app.test_request_context("/", environ_overrides={"SCRIPT_NAME": root}):
             assert address(thing_id) == url_for(endpoint, **values) == address(thing_id)
             assert address(thing_id).startswith(f"{root}/")
+
+
+def made_by_template(endpoint: str, **values: Any) -> str:
+    """What templates make of an address."""
+    return render_template_string("{{ url_for(endpoint, **values) }}", endpoint=endpoint, values=values)
+
+
+@pytest.mark.parametrize("root", ["", "/chm"])
+@pytest.mark.parametrize(
+    ("endpoint", "values"),
+    [
+        ("clients.index", {}),
+        ("clients.index", {"q": "acme"}),
+        ("static", {"filename": "favicon.svg"}),
+        ("static", {"filename": "no such.css"}),
+        ("static", {"filename": "favicon.svg", "v": "mine"}),
+        (".index", {}),
+    ],
+)
+def test_address_that_templates_keep_is_the_one_that_flask_makes(
+    app: Flask, endpoint: str, values: dict[str, Any], root: str
+) -> None:
+    for place in ("/runs", "/pipelines"):
+        with app.test_request_context(place, environ_overrides={"SCRIPT_NAME": root}):
+            made = {Markup.escape(url_for(endpoint, **values)) for _ in range(2)}
+            assert {made_by_template(endpoint, **values) for _ in range(2)} == made
+            assert made_by_template(endpoint, **values).startswith(f"{root}/")
+
+
+def test_file_that_is_edited_has_another_address_at_once(
+    app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited = tmp_path / "edited.css"
+    monkeypatch.setattr(app, "static_folder", str(tmp_path))
+    found = []
+    for second, words in enumerate(("body {}", "main {}")):
+        edited.write_text(words, encoding="utf-8")
+        os.utime(edited, (second, second))
+        with app.test_request_context("/"):
+            found += [made_by_template("static", filename="edited.css") for _ in range(2)]
+
+    assert found[0] == found[1] != found[2] == found[3]
+    assert all(re.fullmatch(r"/static/edited\.css\?v=[0-9a-f]{12}", address) for address in found)
+
+
+def test_page_that_is_not_there_is_an_error_each_time(app: Flask) -> None:
+    with app.test_request_context("/"):
+        for _ in range(2):
+            with pytest.raises(BuildError):
+                made_by_template("clients.no_such")
