@@ -126,7 +126,7 @@ def _machine(bench: Bench) -> dict[str, str]:
         "processor": f"{_cpu_model()}, {os.cpu_count()} cores",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
-        # Who built it matters: without what a first build has learnt, as some are, pages take half as long again.
+        # Who built it matters (docs/scaling.md).
         "Python": f"{platform.python_version()}, {'of the system' if sys.base_prefix == '/usr' else 'built apart'}",
         "PostgreSQL": str(version[0]),
         "settings": ", ".join(f"{name} = {value}" for name, value in rows),
