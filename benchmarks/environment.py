@@ -87,14 +87,24 @@ class Bench:
 
 
 @contextmanager
-def open_bench(data_dir: Path, *, runs: int, console: Console, quick: bool, profile: bool) -> Iterator[Bench]:
-    """Start or reach the servers, migrate, and seed the database if it is empty or its newest run is an old one.
+def open_bench(
+    data_dir: Path, *, runs: int, console: Console, quick: bool, profile: bool, fresh: bool
+) -> Iterator[Bench]:
+    """Start or reach the servers, migrate, and seed the database if it is empty.
 
     With CHM_DATABASE_URL and CHM_REDIS_URL set those servers are used; what benchmarks write they take away again.
     Else each number of runs has servers of its own below ``data_dir``, set as those of ``chm demo`` are (durable).
 
+    Args:
+        data_dir: where those servers keep their data.
+        runs: how many runs to seed.
+        console: where to tell how far it has come.
+        quick: few rounds.
+        profile: also profile.
+        fresh: whether runs must not be older than ``MAX_AGE``; ours are made up anew then.
+
     Raises:
-        BenchError: the database holds something else than seeded data.
+        BenchError: the database holds something else than seeded data, or is another's and its runs are too old.
         EmbeddedError: the servers cannot start.
     """
     database_url, redis_url = os.environ.get("CHM_DATABASE_URL"), os.environ.get("CHM_REDIS_URL")
@@ -109,11 +119,11 @@ def open_bench(data_dir: Path, *, runs: int, console: Console, quick: bool, prof
         bench = Bench(app=app, environ=environ, data_dir=data_dir, console=console, quick=quick, profile=profile)
         with app.app_context():
             flask_migrate.upgrade()
-            _fill(bench, runs)
+            _fill(bench, runs, fresh=fresh, is_ours=not database_url)
             yield bench
 
 
-def _fill(bench: Bench, runs: int) -> None:
+def _fill(bench: Bench, runs: int, *, fresh: bool, is_ours: bool) -> None:
     """Seed the database, or sweep what a benchmark that was killed left in one that was seeded just now."""
     with bench.connect() as connection:
         names = [str(name) for (name,) in connection.execute("SELECT name FROM clients").fetchall()]
@@ -122,10 +132,12 @@ def _fill(bench: Bench, runs: int) -> None:
         if names:
             connection.execute("DELETE FROM runs WHERE starts_with(external_run_id, %s)", (BENCH_MARK,))
             age = age_of_runs()
-            if age is None or age <= MAX_AGE:
+            if age is not None and (age <= MAX_AGE or not fresh):
                 bench.vacuum()
                 return
-            bench.say(f"The newest run is {age.total_seconds() / 3600:.0f} hours old: all are made up anew.")
+            if not is_ours:
+                raise BenchError("The runs of this database are too old for what is measured. Name an empty one.")
+            bench.say("The runs are too old for what is measured, or gone: all is made up anew.")
             connection.execute("TRUNCATE clients, pipelines, runs, alert_rules")
     started = time.monotonic()
     seed_database(bench.console, runs=runs)

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -126,11 +127,18 @@ def _machine(bench: Bench) -> dict[str, str]:
         "processor": f"{_cpu_model()}, {os.cpu_count()} cores",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
-        # Who built it matters (docs/scaling.md).
-        "Python": f"{platform.python_version()}, {'of the system' if sys.base_prefix == '/usr' else 'built apart'}",
+        "Python": f"{platform.python_version()}, {_build_of_python()}",
         "PostgreSQL": str(version[0]),
         "settings": ", ".join(f"{name} = {value}" for name, value in rows),
     }
+
+
+def _build_of_python() -> str:
+    """Tell how Python was built, which matters (docs/scaling.md). Distributions do so well without saying it."""
+    if sys.base_prefix == "/usr":
+        return "of the system"
+    well = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    return f"built with{'' if well else 'out'} optimisations"
 
 
 def _cpu_model() -> str:

@@ -52,7 +52,7 @@ class Fleet:
         return sum(self.by_client.values(), HealthTally())
 
     def longest_in(self, health: Health, limit: int) -> list[UUID]:
-        """Name the pipelines that have been failing or late for longest: ``limit``, and all as long as the last one."""
+        """Name those that have been failing or late for longest: ``limit`` of them, and all for as long as the last."""
         found = sorted(self.in_trouble[health])
         last = found[:limit][-1:]
         return [pipeline_id for since, pipeline_id in found if since <= last[0][0]]

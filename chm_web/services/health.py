@@ -139,10 +139,23 @@ def tally_fleet_health(*, now: datetime) -> HealthTally:
     return _tally(db.session.execute(queries.HEALTH_TALLY, {"now": now}).mappings())
 
 
-def count_health_by_client(*, now: datetime) -> dict[UUID, dict[Health, int]]:
-    """Count the active pipelines of each active client by health; a client without any is not named."""
+def count_health_by_client(
+    *, now: datetime, client_ids: Collection[UUID] | None = None
+) -> dict[UUID, dict[Health, int]]:
+    """Count the active pipelines of each active client by health; a client without any is not named.
+
+    Args:
+        now: the moment to judge by.
+        client_ids: only these clients', which are then judged one by one: for a few of them.
+    """
     counts: dict[UUID, dict[Health, int]] = {}
-    for client_id, health, pipelines in db.session.execute(queries.HEALTH_BY_CLIENT, {"now": now}):
+    if client_ids is None:
+        rows = db.session.execute(queries.HEALTH_BY_CLIENT, {"now": now})
+    elif client_ids:
+        rows = db.session.execute(queries.HEALTH_OF_CLIENTS, {"now": now, "client_ids": list(client_ids)})
+    else:
+        return counts
+    for client_id, health, pipelines in rows:
         counts.setdefault(client_id, dict.fromkeys(Health, 0))[Health(health)] = pipelines
     return counts
 

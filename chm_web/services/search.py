@@ -14,10 +14,13 @@ from sqlalchemy.sql import ColumnCollection
 from chm_web.extensions import db
 from chm_web.models import Client, Pipeline, Platform
 from chm_web.queries.health import verdict
-from chm_web.services.health import Health
+from chm_web.services.health import Health, count_health_by_client
 from chm_web.services.paging import search_pattern
 
 HealthByClient = Mapping[UUID, Mapping[Health, int]]
+
+# A whole name finds one or two. Of more, one look at all pipelines takes less, the more so where it is shared.
+_FEW_CLIENTS = 2
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ def search(*, q: str, now: datetime, health_by_client: Callable[[], HealthByClie
     Args:
         q: what is searched for.
         now: the moment by which pipelines are judged.
-        health_by_client: gives what ``count_health_by_client`` does; asked when an enabled client is found.
+        health_by_client: gives what ``count_health_by_client`` does of all clients; asked when more enabled ones are
+            found than are judged here.
         limit: at most so many of each kind.
     """
     pattern = search_pattern(q)
@@ -71,7 +75,9 @@ def search(*, q: str, now: datetime, health_by_client: Callable[[], HealthByClie
         .order_by(Client.is_active.desc(), Client.name.ilike(starts, escape="\\").desc(), func.lower(Client.name))
         .limit(limit + 1)
     ).all()
-    counts = health_by_client() if any(client.is_active for client in clients[:limit]) else {}
+    in_service = [client.id for client in clients[:limit] if client.is_active]
+    few = len(in_service) <= _FEW_CLIENTS
+    counts = count_health_by_client(client_ids=in_service, now=now) if few else health_by_client()
     in_use = Pipeline.is_active & Client.is_active
     names = (
         select(

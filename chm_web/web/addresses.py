@@ -26,10 +26,10 @@ def init_app(app: Flask) -> None:
         # Where the app is reached under a path (``root``), that stands in the address; a changed file has another one.
         return url_for(endpoint) if filename is None else url_for(endpoint, filename=filename)
 
-    def kept_url_for(endpoint: str, **values: Any) -> str:
+    def kept_url_for(endpoint: str, /, **values: Any) -> str:
         if not values and not endpoint.startswith("."):
             return kept(request.script_root, endpoint, None, None)
-        if endpoint == "static" and len(values) == 1:
+        if endpoint == "static" and values.keys() == {"filename"}:
             return kept(request.script_root, endpoint, values["filename"], changed_at(values["filename"]))
         return url_for(endpoint, **values)
 

@@ -155,9 +155,10 @@ def _list_chosen(chosen: Health, fleet: changes.Fleet, now: datetime) -> list[Pi
         return health.list_fleet_health(now=now, running_now=True, limit=FILTER_LIMIT)
     if chosen in (Health.FAILING, Health.LATE):
         longest = fleet.longest_in(chosen, FILTER_LIMIT)
-        return health.list_health_of(pipeline_ids=longest, now=now, limit=FILTER_LIMIT)
+        return _only(chosen, health.list_health_of(pipeline_ids=longest, now=now, limit=FILTER_LIMIT))
     return health.list_fleet_health(now=now, health=[chosen], limit=FILTER_LIMIT)
 
 
 def _only(state: Health, pipelines: list[PipelineHealth]) -> list[PipelineHealth]:
+    # One may have left its state since the look at the fleet that named it.
     return [pipeline for pipeline in pipelines if pipeline.health is state]

@@ -6,6 +6,7 @@ import hashlib
 import re
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from flask import Flask, Response, current_app, request
@@ -43,11 +44,12 @@ def _inline(static_folder: str, name: str) -> Markup:
 
 
 def changed_at(filename: str) -> int | None:
-    """Say when a static file was changed last, in ns since 1970; None for one that is not there."""
+    """Say when a static file was changed last, in ns since 1970; None for what is not there or is no file."""
     try:
-        return _path(_static_folder(), filename).stat().st_mtime_ns
+        found = _path(_static_folder(), filename).stat()
     except OSError:
         return None
+    return found.st_mtime_ns if S_ISREG(found.st_mode) else None
 
 
 def _add_version(endpoint: str, values: dict[str, Any]) -> None:

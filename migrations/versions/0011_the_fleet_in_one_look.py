@@ -3,11 +3,12 @@
 Whoever asks for one pipeline's health enters the index of its runs. For all of them that was ten thousand times, and as
 often again for what they were before. The newest runs of the whole fleet tell nearly as much and lie side by side:
 three for every two pipelines decide of most, and only the others are entered. How many are read depends on the
-pipelines alone, however often they run.
+pipelines alone. Where few run so often that the newest are all theirs, the others are entered as before.
 
 What decides is still stated once: how a deciding run makes a pipeline's health, and which healths make a change, are
 functions that those of one pipeline and those of the fleet share. The functions that there were take and give what they
-did, and keep what was granted. `chm db grant-reader` must be run again for the new ones.
+did, and keep what was granted, but call new ones: where functions are not everybody's to call, which they are by
+PostgreSQL's default, `chm db grant-reader` must be run before dashboards work again.
 
 Revision: 0011
 Revises: 0010
@@ -154,23 +155,19 @@ def _newest(condition: str) -> str:
     """
 
 
-def _by_newest(of: str, by_newest: str, else_by: str) -> str:
-    # Where a failure and a success share the moment their ids decide, which are not at hand.
-    return f"CASE WHEN {of}.succeeded_at IS DISTINCT FROM {of}.failed_at THEN {by_newest} ELSE ({else_by}) END"
+# Where a failure and a success share the moment their ids decide, which are not at hand.
+_TELL = "{of}.succeeded_at IS DISTINCT FROM {of}.failed_at"
 
 
 def _failed_by_newest(of: str, else_by: str) -> str:
-    return _by_newest(of, f"coalesce({of}.failed_at > {of}.succeeded_at, {of}.succeeded_at IS NULL)", else_by)
+    failed = f"coalesce({of}.failed_at > {of}.succeeded_at, {of}.succeeded_at IS NULL)"
+    return f"CASE WHEN {_TELL.format(of=of)} THEN {failed} ELSE {else_by} END"
 
 
-_DECIDING_RUN = "SELECT d.{what} FROM reporting.deciding_run(p.pipeline_id, at) d"
-_FAILED = _failed_by_newest("newest", _DECIDING_RUN.format(what="is_failed"))
-_DECIDED_AT = _by_newest(
-    "newest", "greatest(newest.succeeded_at, newest.failed_at)", _DECIDING_RUN.format(what="event_at")
-)
-_HAD_FAILED = _failed_by_newest("judged", _had_failed("fleet_health", "judged.pipeline_id"))
+_HAD_FAILED = _failed_by_newest("judged", f"({_had_failed('fleet_health', 'judged.pipeline_id')})")
 
-# Each OFFSET 0 keeps what is below it from being worked out again wherever it is named above.
+# Each OFFSET 0 keeps what is below it from being worked out again wherever it is named above, and in `entered` its
+# condition from being asked after the descent. What is out of service has no change, as in `health_changes`.
 FLEET_HEALTH = f"""
     SELECT found.pipeline_id, found.client_id, found.in_service, found.health,
         CASE found.health
@@ -189,10 +186,18 @@ FLEET_HEALTH = f"""
             SELECT decided.*, h.health, h.late_at
             FROM (
                 SELECT p.pipeline_id, p.client_id, p.in_service, p.created_at, p.expected_every_minutes,
-                    {_FAILED} AS failed, {_DECIDED_AT} AS decided_at, before.succeeded_at, before.failed_at
+                    {_failed_by_newest("newest", "entered.is_failed")} AS failed,
+                    coalesce(entered.event_at, greatest(newest.succeeded_at, newest.failed_at)) AS decided_at,
+                    before.succeeded_at, before.failed_at
                 FROM reporting.pipelines p
                 LEFT JOIN ({_newest(_KNOWN)}) newest ON newest.pipeline_id = p.pipeline_id
                 LEFT JOIN ({_newest("r.event_at < fleet_health.since")}) before ON before.pipeline_id = p.pipeline_id
+                LEFT JOIN LATERAL (
+                    SELECT d.is_failed, d.event_at
+                    FROM reporting.deciding_run(p.pipeline_id, at) d
+                    WHERE NOT ({_TELL.format(of="newest")})
+                    OFFSET 0
+                ) entered ON true
                 OFFSET 0
             ) decided
             CROSS JOIN LATERAL reporting.health_by_run(
@@ -202,8 +207,9 @@ FLEET_HEALTH = f"""
             OFFSET 0
         ) judged
         CROSS JOIN LATERAL (SELECT {_HAD_FAILED} AS had_failed) before
-        CROSS JOIN LATERAL
-            reporting.health_change(judged.health, judged.late_at, before.had_failed, fleet_health.since) kind
+        CROSS JOIN LATERAL reporting.health_change(
+            CASE WHEN judged.in_service THEN judged.health END, judged.late_at, before.had_failed, fleet_health.since
+        ) kind
         OFFSET 0
     ) found
 """

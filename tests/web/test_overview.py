@@ -12,6 +12,8 @@ from flask.testing import FlaskClient
 from chm_web.ingestion import queue
 from chm_web.ingestion.progress import Counts, IngestionJob, JobState, SourceProgress, SyncScope
 from chm_web.models import RunStatus
+from chm_web.services import changes
+from chm_web.services.changes import Fleet
 from chm_web.services.runs import get_latest_run
 from tests.factories import make_client, make_pipeline, make_run
 from tests.web.scenes import ago, make_failing, make_healthy
@@ -55,6 +57,25 @@ def test_failing_pipeline_is_shown_with_client_duration_and_error(client: FlaskC
 
     for expected in ("Acme Retail", "orders_daily", "connection refused", "3 h 20 min", "Last run: 1 failed"):
         assert expected in page
+
+
+@pytest.mark.parametrize("address", ["/", "/?health=failing"])
+def test_pipeline_that_heals_while_the_page_is_made_is_not_among_the_failing(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    failing, healing = make_failing(), make_failing()
+    look_at_fleet = changes.look_at_fleet
+
+    def look_and_heal(**moments: Any) -> Fleet:
+        fleet = look_at_fleet(**moments)
+        make_run(healing, started_at=ago(minutes=2), finished_at=ago(minutes=1))
+        return fleet
+
+    monkeypatch.setattr(changes, "look_at_fleet", look_and_heal)
+    page = client.get(address).text
+
+    assert failing.name in page
+    assert healing.name not in page
 
 
 def test_longest_failing_pipeline_comes_first(client: FlaskClient) -> None:

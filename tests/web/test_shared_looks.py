@@ -93,11 +93,25 @@ def test_change_of_the_inventory_shows_at_once(sharing: Flask, client: FlaskClie
 def test_who_types_a_name_looks_at_the_fleet_once(
     sharing: Flask, client: FlaskClient, count_queries: CountQueries, address: str
 ) -> None:
-    make_failing(client=make_client(name="Acme"))
+    for name in ("Acme", "Acme North", "Acme South"):
+        make_failing(client=make_client(name=name))
     first = count_queries(lambda: client.get(f"{address}?q=ac"))
 
     assert count_queries(lambda: client.get(f"{address}?q=acm")) == first - 1
-    assert "1 failing" in client.get(f"{address}?q=acme").text
+    assert client.get(f"{address}?q=acme").text.count("1 failing") == 3
+
+
+@pytest.mark.parametrize("address", ["/search", "/search/suggestions"])
+def test_who_finds_few_clients_sees_how_they_are_now(sharing: Flask, client: FlaskClient, address: str) -> None:
+    for name in ("Acme North", "Acme South"):
+        make_failing(client=make_client(name=name))
+    assert client.get(f"{address}?q=acme").text.count("1 failing") == 2
+    pipeline = make_pipeline(make_client(name="Birch"))
+    assert "failing" not in client.get(f"{address}?q=birch").text
+
+    make_run(pipeline, status=RunStatus.FAILED, started_at=ago(minutes=9), finished_at=ago(minutes=8))
+
+    assert "1 failing" in client.get(f"{address}?q=birch").text
 
 
 def test_looks_under_other_filters_are_other_looks(sharing: Flask, client: FlaskClient) -> None:
