@@ -24,7 +24,7 @@ from chm_web.commands.worker import worker
 from chm_web.config import ROOT
 from chm_web.ingestion.progress import IngestionJob, JobState, SyncScope
 from chm_web.ingestion.queue import get_job, pool, read_signs, request_sync
-from chm_web.ingestion.queue.ending import TRIES
+from chm_web.ingestion.queue.ending import TRIES, end_part
 from tests.factories import make_pipeline
 from tests.ingestion.conftest import children_of, wait_for, wait_until, workers_of
 from tests.ingestion.partners import page, run, stored
@@ -181,7 +181,10 @@ def test_a_part_whose_worker_is_killed_in_each_try_is_told(
         # Whoever looks at a job sees to it that it goes on.
         wait_until(lambda: get_job(job_id=job.id).state.is_live and asked.acquire(blocking=False))
         [busy] = [pid for pid, state in workers_of(partner_app).items() if state == "busy" and is_alive(pid)]
+        horses = children_of(busy)
         os.kill(busy, signal.SIGKILL)
+        # They end with it, but a moment later: in that one might take the answer, and be done.
+        wait_until(lambda horses=horses: not any(map(is_alive, horses)))  # type: ignore[misc]
         answered.release()
 
     assert_is_told(wait_for(job), DIED)
@@ -200,6 +203,28 @@ def test_whoever_looks_at_a_job_has_it_told_when_no_worker_is_left_to(
     gate.open.set()
 
     assert_is_told(wait_for(job), DIED)
+
+
+def test_part_that_had_told_its_end_has_ended_though_its_worker_died_before_that_was_noted(
+    partner_app: Flask, gate: Gate, start_pool: StartPool
+) -> None:
+    parent = start_pool(["-c", QUICK])
+    job = gate.begin_job()
+    redis = Redis.from_url(partner_app.config["CHM"].redis_url)
+    redis.hset(f"rq:job:{job.id}-0", "retries_left", 0)
+    processes = [parent.pid, *children_of(parent.pid)]
+    processes += [horse for worker in processes[1:] for horse in children_of(worker)]
+
+    for pid in processes:
+        os.kill(pid, signal.SIGKILL)
+    # The last that its work horse had done.
+    end_part(redis, part_id=f"{job.id}-0", source="partner", scope=SyncScope(), error=None)
+    gate.open.set()
+
+    ended = wait_for(job)
+    [source] = read_signs().sources
+    assert (ended.state, ended.error) == (JobState.FINISHED, None)
+    assert ended.ended_at is not None and source.last_success_at is not None
 
 
 def test_workers_end_after_their_jobs_when_the_pool_itself_is_killed(gate: Gate, start_pool: StartPool) -> None:

@@ -253,6 +253,9 @@ def _part_progress(source: str, requested_at: datetime, raw: dict[Any, Any], rq_
     ended_at = moment("ended_at")
     if state is JobState.FINISHED and error:
         state = JobState.FAILED
+    elif state is JobState.FAILED and error is None and ended_at is not None:
+        # It had told its end when its worker died, before that could be noted in the queue.
+        state = JobState.FINISHED
     elif state is JobState.FAILED and error is None:
         error = "The work was broken off and could not be resumed. The worker's log says why; try again."
         ended_at = rq_job.ended_at if rq_job else None
