@@ -118,6 +118,20 @@
     else all[Math.min(place, all.length - 1)].focus();
   });
 
+  // The answer to the last letters may come while somebody walks through the list. A link that is still there keeps the
+  // focus; where it is not, the field has it again.
+  var walkedIn = false;
+
+  document.addEventListener("htmx:beforeSwap", function (event) {
+    var list = event.detail.target;
+    walkedIn = list.id === "suggestions" && list.contains(document.activeElement);
+  });
+
+  document.addEventListener("htmx:afterSettle", function () {
+    if (walkedIn && document.activeElement === document.body) document.getElementById("search").focus();
+    walkedIn = false;
+  });
+
   document.addEventListener("focusin", function (event) {
     if (!event.target.closest(".search")) closeSuggestions();
   });

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.conftest import Site, watched
 
@@ -20,6 +20,35 @@ def test_slash_leads_to_the_search_and_finds_while_typing(page: Page, site: Site
     page.keyboard.press("Enter")
 
     page.wait_for_url(f"**/pipelines/{site.failing.id}")
+
+
+@pytest.mark.parametrize("last", ["s", "z"], ids=["still there", "gone"])
+def test_answer_that_comes_while_the_suggestions_are_walked_leaves_the_focus(page: Page, site: Site, last: str) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(f"**/search/suggestions?q=order{last}", hold)
+    page.goto(site.url)
+    page.keyboard.press("/")
+    page.keyboard.type("order")
+    expect(page.locator("#suggestions a")).to_have_count(1)
+    with page.expect_request(f"**/search/suggestions?q=order{last}"):
+        page.keyboard.type(last)
+
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#suggestions a")).to_be_focused()
+    page.evaluate("document.querySelector('#suggestions').isOld = true")
+    held[0].continue_()
+    page.wait_for_function("!document.querySelector('#suggestions').isOld")
+
+    if last == "z":
+        expect(page.locator("#search")).to_be_focused()
+    else:
+        expect(page.locator("#suggestions a")).to_be_focused()
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**/pipelines/{site.failing.id}")
 
 
 def test_escape_closes_the_suggestions(page: Page, site: Site) -> None:
