@@ -61,7 +61,7 @@ def run(bench: Bench) -> Report:
                 measured.append(_Measured(what, took, has_target=(name, window) not in _WITHOUT_TARGET))
                 scans += [what] if _reads_everything(connection, query, values) else []
             after = yardsticks.measure()
-            slowness = statistics.mean((before[_yardstick(name)], after[_yardstick(name)]))
+            slowness = max(1.0, statistics.mean((before[_yardstick(name)], after[_yardstick(name)])))
             judged += [one.line(slowness) for one in measured]
             before = after
     lines = [*yardsticks.lines(), *judged]
@@ -78,7 +78,8 @@ def run(bench: Bench) -> Report:
         "with its settings; of the whole fleet, or of the largest client where a query is of one. "
         f"Median (lowest to highest). The target is {TARGET_MS:,.0f} ms on a machine on which the yardsticks took what "
         "stands beside them; here it is as many times as long as the yardstick of the same work took just before and "
-        "after: to group what a window holds, to sort all durations, or to look into every pipeline."
+        "after, where that is longer: to group what a window holds, to sort all durations, or to look into every "
+        "pipeline."
     )
     return Report(title="Dashboards", method=method, lines=lines)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import random
 import re
-import statistics
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,7 +12,18 @@ from dataclasses import dataclass, replace
 import requests
 
 from benchmarks.environment import Bench, BenchError
-from benchmarks.http_load import THREADS, WORKERS, Request, Targets, ask, lines_of, said, served
+from benchmarks.http_load import (
+    ROUNDS,
+    THREADS,
+    WORKERS,
+    Request,
+    Targets,
+    ask,
+    lines_of,
+    rounds_in_words,
+    said,
+    served,
+)
 from benchmarks.report import Line, Report, at_most
 from benchmarks.yardsticks import Yardsticks
 from chm_web.access.permissions import Role
@@ -24,7 +34,6 @@ _USER = "bench"
 _PASSWORD = "a password of no value"  # noqa: S105 - guards made-up data on the loopback interface
 _HTML_WEIGHT_KB = 25
 _SAMPLES = 8
-_ROUNDS = 3
 
 _PAGE = Targets(None, 60, 250)
 _OVERVIEW = Targets(None, 150, 500)
@@ -47,7 +56,7 @@ class Case:
 
 def run(bench: Bench) -> Report:
     """Measure every page, alone and eight at a time, in rounds that are minutes apart."""
-    count, rounds = (24, 1) if bench.quick else (120, _ROUNDS)
+    count, rounds = (24, 1) if bench.quick else (120, ROUNDS)
     found: dict[tuple[str, int], list[list[float]]] = {}
     weights: dict[str, Line] = {}
     with ExitStack() as stack:
@@ -69,7 +78,8 @@ def run(bench: Bench) -> Report:
     lines = yardsticks.lines()
     for case in cases:
         for concurrency in (1, 8):
-            lines += _judged(case, concurrency, found[case.name, concurrency], yardsticks.slowness)
+            rounds_of_it = found[case.name, concurrency]
+            lines += lines_of(case.name, case.targets, concurrency, rounds_of_it, yardsticks.slowness)
         lines.append(weights[case.name])
     with ExitStack() as stack:
         # The same once more, telling what each page has cost: that is not for every day.
@@ -81,9 +91,7 @@ def run(bench: Bench) -> Report:
         f"gunicorn with {WORKERS} workers of {THREADS} threads, {count} requests a page from one process on the same "
         "cores, each by a connection of its own, another client, pipeline or run each time; p50 / p95 in ms, the body "
         "read. The overview and the clients share their looks at the fleet as they do by default, unless it says anew. "
-        f"{rounds} rounds, of which the one with the lowest median counts: at times this machine gives Python half of "
-        "what it gives it at others, as the table of 2,400 cells tells. "
-        f"Weight and queries: the most of {_SAMPLES} requests. {yardsticks.words()}"
+        f"{rounds_in_words(rounds)} Weight and queries: the most of {_SAMPLES} requests. {yardsticks.words()}"
     )
     return Report(title="Pages", method=method, lines=lines)
 
@@ -95,14 +103,6 @@ def with_user(stack: ExitStack, bench: Bench) -> Bench:
     UserFile(path).add(name=_USER, role=Role.OPERATOR, password=_PASSWORD)
     stack.callback(path.unlink)
     return replace(bench, environ=bench.environ | {"CHM_USERS_FILE": str(path)})
-
-
-def _judged(case: Case, concurrency: int, rounds: list[list[float]], slowness: float) -> list[Line]:
-    """Give the figures of the round that was disturbed least, and how far the medians of all lie apart."""
-    measured, *targets = lines_of(case.name, case.targets, concurrency, min(rounds, key=statistics.median), slowness)
-    slowest = max(map(statistics.median, rounds))
-    spread = f", in other rounds up to {slowest:,.1f}" if len(rounds) > 1 else ""
-    return [replace(measured, measured=f"{measured.measured}{spread}"), *targets]
 
 
 def _headers(cookie: str, case: Case) -> dict[str, str]:

@@ -69,8 +69,8 @@ class Yardsticks:
     """Queries of the seeded table that are never made faster: what they take is the machine's doing.
 
     The targets are milliseconds of one machine. Where the yardsticks take longer than there, by their median, answers
-    over HTTP may too; where they take less, these targets stay as they are, since most of a page's time is Python's.
-    Queries of dashboards are held against the yardstick of the same work alone, either way.
+    over HTTP may too, and a query of a dashboard by the yardstick of the same work; where they take less, targets stay
+    as they are.
     """
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
