@@ -12,18 +12,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 from benchmarks.environment import BENCH_MARK, Bench, BenchError
-from benchmarks.http_load import (
-    ROUNDS,
-    THREADS,
-    WORKERS,
-    Request,
-    Targets,
-    ask,
-    lines_of,
-    rounds_in_words,
-    said,
-    served,
-)
+from benchmarks.http_load import THREADS, WORKERS, Request, Targets, ask, lines_of, said, served
 from benchmarks.report import Report
 from benchmarks.yardsticks import Yardsticks
 from chm_web.access.permissions import Scope
@@ -46,33 +35,31 @@ class Case:
 
 
 def run(bench: Bench) -> Report:
-    """Measure every case at both concurrencies, in rounds that are minutes apart."""
-    requests, rounds = (40, 1) if bench.quick else (400, ROUNDS)
-    found: dict[tuple[str, int], list[list[float]]] = {}
+    """Measure every case at both concurrencies. Once: what it writes slows down what comes after."""
+    requests = 40 if bench.quick else 400
+    found: list[tuple[Case, int, list[float]]] = []
     with ExitStack() as stack:
         yardsticks = Yardsticks(stack.enter_context(bench.connect()))
         bench, token = with_token(stack, bench)
         port = stack.enter_context(served(bench))
-        cases = _cases(bench)
-        for case in cases * rounds:
+        for case in _cases(bench):
             yardsticks.measure()
             for concurrency in (1, 8):
                 for count in (WARM_UP, requests):
                     asked = _requests(case, token, count)
                     times = ask(port, asked, concurrency=concurrency, accept=(200, 201, 404))
-                found.setdefault((case.name, concurrency), []).append(times)
+                found.append((case, concurrency, times))
                 bench.say(f"{case.name}, {concurrency} at a time: {said(times)}")
         _sweep(bench)
     method = (
         f"gunicorn with {WORKERS} workers of {THREADS} threads, {requests} requests a case after {WARM_UP} others, "
         "from one process on the same cores, each by a connection of its own, with a token and counted against a "
         "limit, another thing asked for each time; p50 / p95 in ms, the body read. "
-        f"{rounds_in_words(rounds)} {yardsticks.words()}"
+        f"{yardsticks.words()}"
     )
     lines = yardsticks.lines()
-    for case in cases:
-        for concurrency in (1, 8):
-            lines += lines_of(case.name, case.targets, concurrency, found[case.name, concurrency], yardsticks.slowness)
+    for case, concurrency, times in found:
+        lines += lines_of(case.name, case.targets, concurrency, [times], yardsticks.slowness)
     return Report(title="HTTP", method=method, lines=lines)
 
 

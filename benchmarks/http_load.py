@@ -53,9 +53,6 @@ def served(bench: Bench) -> Iterator[int]:
         web.stop()
 
 
-ROUNDS = 3
-
-
 def ask(port: int, requests: Sequence[Request], *, concurrency: int, accept: Sequence[int] = (200,)) -> list[float]:
     """Send requests, ``concurrency`` at once; gives how long each took, in ms, the connection included.
 
@@ -121,14 +118,6 @@ def lines_of(
     if targets.customer is not None:
         lines.append(at_most("— p95 against what the customer asked for", p95, targets.customer, unit=" ms", digits=1))
     return lines
-
-
-def rounds_in_words(rounds: int) -> str:
-    """Say how the figures were chosen."""
-    return (
-        f"{rounds} rounds, minutes apart, of which the one with the lowest median counts: at times this machine gives "
-        "Python half of what it gives it at others, as the table of 2,400 cells tells."
-    )
 
 
 def said(times: list[float]) -> str:
