@@ -124,10 +124,12 @@
 
   document.addEventListener("htmx:beforeSwap", function (event) {
     var list = event.detail.target;
-    walkedIn = list.id === "suggestions" && list.contains(document.activeElement);
+    if (list.id === "suggestions") walkedIn = list.contains(document.activeElement);
   });
 
-  document.addEventListener("htmx:afterSettle", function () {
+  // Other parts of the page are swapped as well, and may settle in between.
+  document.addEventListener("htmx:afterSettle", function (event) {
+    if (event.target.id !== "suggestions") return;
     if (walkedIn && document.activeElement === document.body) document.getElementById("search").focus();
     walkedIn = false;
   });
