@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
-FLEET = text("""
+from chm_web.queries.health import counts_by_health
+
+FLEET = text(f"""
     SELECT client_id,
-        count(*) FILTER (WHERE health = 'failing') AS failing,
-        count(*) FILTER (WHERE health = 'late') AS late,
-        count(*) FILTER (WHERE health = 'running') AS running,
-        count(*) FILTER (WHERE health = 'healthy') AS healthy,
-        count(*) FILTER (WHERE health = 'no_data') AS no_data,
+        {counts_by_health("fleet")},
         count(running_since) AS running_now,
         count(*) FILTER (WHERE change = 'newly_failing') AS newly_failing,
         count(*) FILTER (WHERE change = 'recovered') AS recovered,

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from sqlalchemy import TextClause, text
 
+from chm_web.queries.health import counts_by_health
 from chm_web.queries.orderings import Ordering
 
 _ID = "t.client_id"
@@ -56,7 +57,7 @@ def clients(
         WITH tallies AS (
             SELECT fleet.client_id, count(*) AS total, count(fleet.running_since) AS running_now,
                 count(*) FILTER (WHERE fleet.change = 'newly_failing') AS newly_failing,
-                {_counts("failing", "late", "running", "healthy", "no_data")}
+                {counts_by_health("fleet")}
             FROM reporting.fleet_health(:day_ago, :now) fleet
             WHERE fleet.in_service
             GROUP BY fleet.client_id
@@ -83,10 +84,6 @@ def clients(
         FROM t
         {ordering.rest(descending=descending, is_continued=is_continued, is_limited=is_limited)}
     """)
-
-
-def _counts(*states: str) -> str:
-    return ", ".join(f"count(*) FILTER (WHERE fleet.health = '{state}') AS {state}" for state in states)
 
 
 def _or_zero(table: str, *columns: str) -> str:

@@ -66,6 +66,14 @@ def verdict(*, now: datetime) -> FromClause:
     ).lateral("verdict")
 
 
+_STATES = ("failing", "late", "running", "healthy", "no_data")
+
+
+def counts_by_health(of: str) -> str:
+    """Count the rows of the FROM item ``of`` that are in each state of health: a column each, called as the state."""
+    return ", ".join(f"count(*) FILTER (WHERE {of}.health = '{state}') AS {state}" for state in _STATES)
+
+
 WORST_HEALTH_FIRST = "array_position(ARRAY['failing', 'late', 'running', 'healthy', 'no_data'], {of}.health)"
 """A number to order by; ``of`` is what the column health is of."""
 
